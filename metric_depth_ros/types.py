@@ -1,0 +1,183 @@
+"""The nouns that travel through the whole package: Camera, Frame, Conditioning, DepthPrediction.
+
+Units are metres, pixels and nanoseconds. Frames of reference are ROS optical frames: x right,
+y down, z forward (REP 103). Pixel (0, 0) is the *centre* of the top-left pixel, as in OpenCV and
+sensor_msgs/CameraInfo.
+
+No input or output, no networks and no ROS here: everything else imports this file, and this file
+imports nothing of the package.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+# Number of distortion coefficients each model of sensor_msgs/CameraInfo may carry.
+DISTORTION_COEFFICIENTS: dict[str, tuple[int, ...]] = {
+    'none': (0,),
+    'plumb_bob': (4, 5),  # k1 k2 p1 p2 [k3]
+    'rational_polynomial': (8,),  # k1 k2 p1 p2 k3 k4 k5 k6
+    'equidistant': (4,),  # k1 k2 k3 k4 (fisheye)
+}
+
+
+class MetricDepthError(ValueError):
+    """Root of every error that bad input can cause: one line that names what was wrong.
+
+    The command line prints it and exits with status 2; the node warns with it and lives on.
+    """
+
+
+class CameraError(MetricDepthError):
+    """A camera that cannot be: says which value, and what was expected."""
+
+
+@dataclass(frozen=True)
+class Camera:
+    """Intrinsics of one camera, in pixels, as sensor_msgs/CameraInfo tells them.
+
+    Args:
+        fx, fy: focal lengths, pixels, finite and positive.
+        cx, cy: principal point, pixels; (0, 0) is the centre of the top-left pixel.
+        width, height: size of the image, pixels.
+        distortion_model: one of DISTORTION_COEFFICIENTS.
+        distortion: coefficients in OpenCV's order (k1 k2 p1 p2 k3 ..., fisheye k1 k2 k3 k4).
+
+    Raises:
+        CameraError: a value is missing, not finite, of the wrong sign or of the wrong count.
+    """
+
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    width: int
+    height: int
+    distortion_model: str = 'none'
+    distortion: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ('fx', 'fy', 'cx', 'cy'):
+            value = getattr(self, name)
+            if not math.isfinite(value):
+                raise CameraError(f'camera {name} is {value}, expected a finite number of pixels')
+            if name in ('fx', 'fy') and value <= 0:
+                raise CameraError(f'camera {name} is {value}, expected a positive focal length')
+        for name in ('width', 'height'):
+            value = getattr(self, name)
+            if value != int(value) or value < 1:
+                raise CameraError(f'camera {name} is {value}, expected a positive whole number')
+        if self.distortion_model not in DISTORTION_COEFFICIENTS:
+            raise CameraError(
+                f'camera distortion_model is {self.distortion_model!r}, expected one of '
+                f'{", ".join(DISTORTION_COEFFICIENTS)}'
+            )
+        counts = DISTORTION_COEFFICIENTS[self.distortion_model]
+        if len(self.distortion) not in counts:
+            raise CameraError(
+                f'camera distortion has {len(self.distortion)} coefficients, expected '
+                f'{" or ".join(map(str, counts))} for {self.distortion_model}'
+            )
+        if not all(math.isfinite(k) for k in self.distortion):
+            raise CameraError(f'camera distortion is {self.distortion}, expected finite numbers')
+        object.__setattr__(self, 'distortion', tuple(float(k) for k in self.distortion))
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One image as the camera saw it, with the camera that saw it.
+
+    image: (H, W, 3) uint8 RGB. It becomes float on the device, not before.
+    stamp_ns: nanoseconds, the time the image was taken. frame_id: an optical frame.
+
+    Raises:
+        MetricDepthError: the image is not (camera.height, camera.width, 3) uint8.
+    """
+
+    image: Tensor
+    camera: Camera
+    stamp_ns: int = 0
+    frame_id: str = ''
+
+    def __post_init__(self) -> None:
+        expected = (self.camera.height, self.camera.width, 3)
+        if tuple(self.image.shape) != expected or self.image.dtype != torch.uint8:
+            raise MetricDepthError(
+                f'image is {self.image.dtype} of shape {tuple(self.image.shape)}, expected '
+                f'torch.uint8 of shape {expected} (camera height, width, RGB)'
+            )
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """What a depth method may look at, at the size it works at. Made by the Predictor.
+
+    image: (3, h, w) float, RGB in [-1, 1].
+    rays: (3, h, w) float, unit viewing rays in the optical frame; 0 where `valid` is False.
+    valid: (h, w) bool, pixels that the camera model gives a ray in front of the camera.
+    coarse: (h, w) metres along z from a coarse model, or None: for methods that refine one.
+    """
+
+    image: Tensor
+    rays: Tensor
+    valid: Tensor
+    coarse: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class DepthPrediction:
+    """Metric depth and its standard deviation, pixel for pixel of the Frame it came from.
+
+    depth: (H, W) float32, metres along z; NaN = no estimate, +inf = beyond range (REP 117, 118).
+    std: (H, W) float32, metres, one sigma; NaN = unknown.
+    """
+
+    depth: Tensor
+    std: Tensor
+    camera: Camera
+    stamp_ns: int = 0
+    frame_id: str = ''
+    model: str = ''
+    latency_s: float = field(default=0.0, compare=False)
+
+    def __post_init__(self) -> None:
+        expected = (self.camera.height, self.camera.width)
+        for name, value in (('depth', self.depth), ('std', self.std)):
+            if tuple(value.shape) != expected or value.dtype != torch.float32:
+                raise MetricDepthError(
+                    f'{name} is {value.dtype} of shape {tuple(value.shape)}, expected '
+                    f'torch.float32 of shape {expected}'
+                )
+
+
+class DepthMethod(Protocol):
+    """What the Predictor needs of a method; an nn.Module, no base class to inherit from.
+
+    takes_rays: True if the method reads the camera through `Conditioning.rays` and so works on
+        raw, distorted images; False if it wants rectified ones.
+    needs_coarse: True if `Conditioning.coarse` must be there.
+    working_pixels: about how many pixels the network was made for; the Predictor resizes the
+        image to that area, aspect kept.
+    multiple_of: h and w of the conditioning are multiples of this.
+    """
+
+    takes_rays: bool
+    needs_coarse: bool
+    working_pixels: int
+    multiple_of: int
+
+    def draw(
+        self,
+        conditioning: Conditioning,
+        num_samples: int,
+        generator: torch.Generator,
+        *,
+        num_steps: int | None = None,
+    ) -> Tensor:
+        """(num_samples, h, w) float32 depth in metres along z; NaN where not `valid`."""
+        ...
