@@ -1,0 +1,1 @@
+"""Building blocks of networks, with no paper's name and no knowledge of cameras or files."""

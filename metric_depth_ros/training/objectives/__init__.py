@@ -1,0 +1,1 @@
+"""Training objectives, one a method: `loss(method, batch, generator)` -> named scalars."""

@@ -1,0 +1,73 @@
+"""GRIN's objective: denoise a random few of the pixels that have ground truth (4.1, 4.4)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from metric_depth_ros.methods.grin import Grin, GrinConfig
+from metric_depth_ros.nn import sampling
+from metric_depth_ros.nn.subset import random_subset
+from metric_depth_ros.training.batch import Batch
+
+
+def loss(method: Grin, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+    """Loss of one batch and its parts, each a scalar.
+
+    Pixels without ground truth, and whatever their ray_distance holds, have no influence; images
+    without any ground truth count for nothing.
+
+    Returns:
+        'loss', what to minimise; 'diffusion'; 'regression' if the config has that head.
+    """
+    config, device = method.config, batch.image.device
+    supervised = supervised_pixels(batch, config)
+    data_map = method.to_code(batch.ray_distance.where(supervised, config.near))
+
+    scene = method.encode(batch.image, batch.rays, batch.inside)
+    pixels, chosen = random_subset(supervised.flatten(1), config.train_pixels, generator)
+    cells, kept = random_subset(scene.global_valid, config.train_globals, generator)
+    tokens = method.tokens(scene, pixels, chosen, cells, kept)
+
+    data = data_map.flatten(1).gather(1, pixels)
+    noise = torch.randn(data.shape, generator=generator, device=generator.device).to(device)
+    t = torch.rand(len(data), generator=generator, device=generator.device).to(device)
+    conditioned = torch.rand((), generator=generator, device=generator.device).item()
+    gamma = sampling.sigmoid_gamma(t)[:, None]
+    noisy = sampling.add_noise(data, noise, gamma)
+
+    latents: Tensor | None = None
+    if conditioned < config.self_conditioning:
+        with torch.no_grad():
+            _, latents = method.denoise(tokens, noisy, t)
+    output, _ = method.denoise(tokens, noisy, t, latents)
+
+    if config.data_loss:
+        output, target = method.predicted_data(noisy, output, gamma), data
+    elif config.predict_velocity:
+        target = sampling.velocity(data, noise, gamma)
+    else:
+        target = noise
+    diffusion = masked_mean(F.mse_loss(output, target, reduction='none'), chosen)
+    if not config.regression_weight:
+        return {'loss': diffusion, 'diffusion': diffusion}
+    error = F.l1_loss(method.regress(scene), data_map, reduction='none')
+    regression = masked_mean(error, supervised)
+    total = diffusion + config.regression_weight * regression
+    return {'loss': total, 'diffusion': diffusion, 'regression': regression}
+
+
+def supervised_pixels(batch: Batch, config: GrinConfig) -> Tensor:
+    """(B, h, w) bool: pixels that take part in the loss.
+
+    With clip_sky everything beyond `far` is supervised at `far`, without it left out.
+    """
+    if config.clip_sky:
+        return batch.inside & (batch.valid | batch.ray_distance.isposinf())
+    return batch.inside & batch.valid & (batch.ray_distance <= config.far)
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean of the values under the mask; 0 if there is none."""
+    return values.where(mask, 0).sum() / mask.sum().clamp(min=1)
