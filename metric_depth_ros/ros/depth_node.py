@@ -1,0 +1,296 @@
+"""depth_node: an image and its camera_info in; metric depth, uncertainty and a cloud out.
+
+    ros2 run metric_depth_ros depth_node --ros-args -r image:=/camera/image_raw \\
+        -r camera_info:=/camera/camera_info -p samples:=8
+
+Callbacks only leave messages in an inbox. One worker thread takes the newest, turns it into depth
+and publishes: a slow model drops frames, it never lags behind them.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+import traceback
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import rclpy
+import torch
+from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.clock import Clock, ClockType
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from metric_depth_ros.messages import frame_from_messages
+from metric_depth_ros.predictor import Predictor, load_predictor
+from metric_depth_ros.ros import parameters
+from metric_depth_ros.ros.diagnostics import Health, Throttle
+from metric_depth_ros.ros.inbox import Delivery, Inbox
+from metric_depth_ros.ros.outputs import Outputs, select
+from metric_depth_ros.types import CameraError, MetricDepthError
+
+if TYPE_CHECKING:
+    from rclpy.parameter import Parameter
+    from rclpy.subscription import Subscription
+
+SUCCESS = TransitionCallbackReturn.SUCCESS
+WARNING_PERIOD_S = 5.0
+QUEUE_DEPTH = 5
+
+_QOS = {
+    'best_effort': QoSProfile(depth=QUEUE_DEPTH, reliability=ReliabilityPolicy.BEST_EFFORT),
+    'reliable': QoSProfile(depth=QUEUE_DEPTH, reliability=ReliabilityPolicy.RELIABLE),
+    'sensor_data': qos_profile_sensor_data,
+}
+
+
+class DepthNode(LifecycleNode):
+    """See the module. Topics and parameters are in README.md and ros/parameters.py.
+
+    unconfigured -> `configure` loads the model -> inactive -> `activate` subscribes -> active.
+
+    Raises:
+        ParameterError: a parameter that was given is of the wrong type or not allowed.
+    """
+
+    def __init__(self, **node_options: Any) -> None:
+        super().__init__('depth_node', **node_options)
+        self.parameters = parameters.declare(self)
+        self.add_on_set_parameters_callback(self._check_parameters)
+        self.add_post_set_parameters_callback(self._take_parameters)
+        self.health = Health()
+        self._throttle = Throttle(WARNING_PERIOD_S)
+        self._tracebacks_shown: set[type] = set()
+        self._predictor: Predictor | None = None
+        self._outputs: Outputs | None = None
+        self._inbox: Inbox | None = None
+        self._worker: threading.Thread | None = None
+        self._inputs: list[Subscription] = []
+        self._image_topic = self._camera_info_topic = ''
+        self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
+        steady = Clock(clock_type=ClockType.STEADY_TIME)  # simulated time may stand still
+        self.create_timer(1.0, self._report, clock=steady)
+
+    # The way of one frame
+
+    def _receive_camera_info(self, message: CameraInfo) -> None:
+        if self._inbox is not None:
+            self._inbox.put_camera_info(message)
+
+    def _receive_image(self, message: Image | CompressedImage) -> None:
+        if self._inbox is not None:
+            self.health.received += 1
+            self.health.dropped += self._inbox.put_image(message)
+
+    def _work(self, inbox: Inbox, predictor: Predictor, outputs: Outputs) -> None:
+        """The worker thread: one frame after another until the inbox is closed."""
+        while (delivery := inbox.take()) is not None:
+            try:
+                self._process(delivery, predictor, outputs)
+            except Exception as error:  # one bad frame must not end the node
+                if not self.context.ok():  # shut down underneath us: nothing can be published
+                    return
+                self.health.failed += 1
+                self._complain(error, delivery)
+            else:
+                self.health.finish(time.monotonic() - delivery.received_s)
+
+    def _process(self, delivery: Delivery, predictor: Predictor, outputs: Outputs) -> None:
+        """Messages -> frame -> prediction -> messages."""
+        chosen = self.parameters  # one consistent set, whatever is changed meanwhile
+        header = delivery.image.header
+        info_frame_id = delivery.camera_info.header.frame_id
+        if info_frame_id != header.frame_id:
+            self._warn(
+                f'{self._camera_info_topic}: frame_id is {info_frame_id!r}, expected '
+                f"{self._image_topic}'s {header.frame_id!r}, which is used"
+            )
+        frame = frame_from_messages(
+            delivery.image, delivery.camera_info, rectified=chosen.rectified
+        )
+        predictor.num_samples = chosen.samples
+        predictor.num_steps = chosen.steps or None
+        predictor.seed = chosen.seed
+        prediction = select(predictor(frame), chosen)
+        outputs.publish(prediction, frame, delivery, chosen)
+
+    # What goes wrong
+
+    def _complain(self, error: Exception, delivery: Delivery) -> None:
+        """Say which topic caused `error`; for a fault of ours also where, once a kind."""
+        if isinstance(error, CameraError):
+            self._warn(f'{self._camera_info_topic}: {error}')
+        elif isinstance(error, MetricDepthError):
+            self._warn(f'{self._image_topic}: {error}')
+        elif isinstance(error, torch.OutOfMemoryError):
+            torch.cuda.empty_cache()
+            self._warn(
+                f'{self._image_topic}: no GPU memory left with samples = '
+                f'{self.parameters.samples}, expected fewer samples or a smaller model'
+            )
+        else:
+            if type(error) not in self._tracebacks_shown:
+                self._tracebacks_shown.add(type(error))
+                self.get_logger().error(''.join(traceback.format_exception(error)))
+            self._warn(f'{self._image_topic}: frame lost: {type(error).__name__}: {error}')
+
+    def _warn(self, text: str) -> None:
+        self.health.last_warning = text
+        if self._throttle.allows(text):
+            self.get_logger().warning(text)
+
+    def _report(self) -> None:
+        """Once a second: /diagnostics, and whether anything is missing altogether."""
+        if self._inbox is not None and self._inbox.lacks_camera_info():
+            self._warn(
+                f'{self._camera_info_topic}: 0 messages so far, expected a camera_info for the '
+                f'images on {self._image_topic}, which wait for it'
+            )
+        predictor = self._predictor
+        status = self.health.status(
+            f'{self.get_name()}: depth',
+            state='inactive' if self._worker is None else 'active',
+            model=predictor.name if predictor else self.parameters.model,
+            device=str(predictor.device) if predictor else self.parameters.device,
+        )
+        array = DiagnosticArray(status=[status])
+        array.header.stamp = self.get_clock().now().to_msg()
+        self._diagnostics.publish(array)
+
+    # Parameters
+
+    def _check_parameters(self, changes: list[Parameter]) -> SetParametersResult:
+        for change in changes:
+            if not parameters.known(change.name):
+                continue  # use_sim_time and the like
+            try:
+                parameters.check(change.name, change.value)
+            except MetricDepthError as error:
+                return SetParametersResult(successful=False, reason=str(error))
+            if self._predictor is not None and not parameters.rule(change.name).live:
+                reason = f'parameter {change.name} is fixed while configured: cleanup first'
+                return SetParametersResult(successful=False, reason=reason)
+        return SetParametersResult(successful=True)
+
+    def _take_parameters(self, changes: list[Parameter]) -> None:
+        known = {c.name: c.value for c in changes if parameters.known(c.name)}
+        self.parameters = replace(self.parameters, **known)
+
+    # Lifecycle
+
+    def start(self) -> bool:
+        """Configure and activate; False if that failed, which has been logged."""
+        return self.trigger_configure() == SUCCESS and self.trigger_activate() == SUCCESS
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        chosen = self.parameters
+        try:
+            self._predictor = load_predictor(
+                chosen.model,
+                device=chosen.device,
+                num_samples=chosen.samples,
+                num_steps=chosen.steps or None,
+                seed=chosen.seed,
+            )
+            self._outputs = Outputs(self, _QOS[chosen.qos_publish], self._predictor.name)
+        except (MetricDepthError, OSError) as error:
+            self.get_logger().error(f'cannot load model {chosen.model!r}: {error}')
+            return TransitionCallbackReturn.FAILURE
+        except Exception:  # rclpy would swallow it
+            if self.context.ok():
+                self.get_logger().error(traceback.format_exc())
+            self._release()
+            return TransitionCallbackReturn.FAILURE
+        return super().on_configure(state)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        qos = _QOS[self.parameters.qos_subscribe]
+        if self.parameters.image_transport == 'compressed':
+            image_type, topic = CompressedImage, 'image/compressed'
+        else:
+            image_type, topic = Image, 'image'
+        self.health = Health()
+        self._inbox = Inbox()
+        images = self.create_subscription(image_type, topic, self._receive_image, qos)
+        infos = self.create_subscription(CameraInfo, 'camera_info', self._receive_camera_info, qos)
+        self._inputs = [images, infos]
+        self._image_topic, self._camera_info_topic = images.topic_name, infos.topic_name
+        self._worker = threading.Thread(
+            target=self._work, args=(self._inbox, self._predictor, self._outputs), name='depth'
+        )
+        result = super().on_activate(state)  # the publishers first, then who uses them
+        self._worker.start()
+        self.get_logger().info(f'depth of {self._image_topic} with {self.parameters.model}')
+        return result
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self.stop()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._release()
+        return SUCCESS
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self.stop()
+        self._release()
+        return SUCCESS
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self.stop()
+        self._release()
+        return SUCCESS
+
+    def stop(self) -> None:
+        """Stop listening and wait for the frame that is being worked on."""
+        if self._inbox is not None:
+            self._inbox.close()
+        if self._worker is not None and self._worker.is_alive():
+            self._worker.join()
+        for subscription in self._inputs:
+            self.destroy_subscription(subscription)
+        self._inbox, self._worker, self._inputs = None, None, []
+
+    def _release(self) -> None:
+        if self._outputs is not None:
+            self._outputs.destroy()
+        self._predictor = self._outputs = None
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run depth_node until SIGINT or SIGTERM: exit status 0; 2 if it cannot start."""
+    try:
+        rclpy.init(args=args)
+    except RuntimeError as error:  # rclpy: ROS arguments it cannot parse
+        print(f'depth_node: {error}', file=sys.stderr)
+        return 2
+    node = None
+    try:
+        node = DepthNode()
+        if node.parameters.autostart and not node.start() and rclpy.ok():
+            return 2
+        executor = SingleThreadedExecutor()  # the multi-threaded one takes four times the CPU
+        executor.add_node(node)
+        executor.spin()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    except MetricDepthError as error:
+        print(f'depth_node: {error}', file=sys.stderr)
+        return 2
+    except Exception:  # after a signal, any call of rclpy may fail
+        if rclpy.ok():
+            raise
+    finally:
+        if node is not None:
+            node.stop()
+        rclpy.try_shutdown()
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
