@@ -21,7 +21,7 @@ PACKAGE = 'metric_depth_ros'
 
 
 def ros_prefix() -> Path | None:
-    """The ament prefix that the ROS wheels of this Python make up; None without their generators."""
+    """The ament prefix that this Python's ROS wheels make up; None without their generators."""
     prefix = Path(sys.prefix)
     return prefix if (prefix / 'share' / 'rosidl_default_generators').is_dir() else None
 
