@@ -53,6 +53,12 @@ def camera_from_message(
     bin_x, bin_y = int(info.binning_x) or 1, int(info.binning_y) or 1
     window_width = int(roi.width) or int(info.width)
     window_height = int(roi.height) or int(info.height)
+    if roi.x_offset + window_width > info.width or roi.y_offset + window_height > info.height:
+        raise CameraError(
+            f'camera_info roi is {window_width}x{window_height} pixels at '
+            f'({roi.x_offset}, {roi.y_offset}), expected it inside the '
+            f'{info.width}x{info.height} pixels of the sensor'
+        )
     camera = Camera(
         fx=fx / bin_x,
         fy=fy / bin_y,

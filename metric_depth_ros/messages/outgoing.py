@@ -192,7 +192,7 @@ def rclpy_message(fields: MessageFields, header: Any, types: Any) -> Any:
         header: std_msgs/Header.
         types: the module sensor_msgs.msg.
     """
-    values = _values(fields, lambda name: getattr(types, name), np.ndarray.tolist)
+    values = _values(fields, lambda name: getattr(types, name))
     data = values.pop('data', None)
     message = getattr(types, fields.ros_type)(header=header, **values)
     if data is not None:
@@ -213,27 +213,19 @@ def rosbags_message(fields: MessageFields, header: Any, types: Mapping[str, Any]
     def type_named(name: str) -> Any:
         return types[f'sensor_msgs/msg/{name}']
 
-    values = _values(fields, type_named, np.asarray)
+    values = _values(fields, type_named)
     return type_named(fields.ros_type)(header=header, **values)
 
 
-def _values(
-    fields: Any, type_named: Callable[[str], Any], as_floats: Callable[[np.ndarray], Any]
-) -> dict[str, Any]:
-    """Keyword arguments for the constructor of a message.
-
-    type_named: class of a nested message by the name that sensor_msgs gives it.
-    as_floats: what the library wants for an array of float64; rclpy's checks refuse an ndarray.
-    """
+def _values(fields: Any, type_named: Callable[[str], Any]) -> dict[str, Any]:
+    """Keyword arguments for the constructor of a message; nested messages are made of their own
+    class, by the name that sensor_msgs gives it."""
 
     def convert(value: Any) -> Any:
         if isinstance(value, tuple):
             return [convert(item) for item in value]
-        if isinstance(value, np.ndarray) and value.dtype == np.float64:
-            return as_floats(value)
         if isinstance(value, PointFieldFields | RegionOfInterestFields):
-            nested = _values(value, type_named, as_floats)
-            return type_named(value.ros_type)(**nested)
+            return type_named(value.ros_type)(**_values(value, type_named))
         return value
 
     return {f.name: convert(getattr(fields, f.name)) for f in dataclasses.fields(fields)}
