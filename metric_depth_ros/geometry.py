@@ -159,9 +159,11 @@ def _undistort(camera: Camera, xy_distorted: Tensor) -> Tensor:
     radius = xy_distorted.norm(dim=-1)
     start = _interpolate(radius, distorted, undistorted)
     xy = xy_distorted * (start / radius.clamp_min(1e-12)).unsqueeze(-1)
-    for _ in range(8):
+    for _ in range(8):  # the start is so close that two or three are usual
         value, jacobian = _distort(camera, xy)
         error = value - xy_distorted
+        if error.abs().nan_to_num(0.0).max() < 1e-10:
+            break
         (a, b), (c, d) = (row.unbind(-1) for row in jacobian.unbind(-2))
         determinant = a * d - b * c
         step = torch.stack((d * error[..., 0] - b * error[..., 1],
@@ -284,7 +286,10 @@ def view_pixels(source: Camera, target: Camera, *, device: torch.device | None =
     The two cameras share one optical centre and frame (a resized, cropped or rectified view), so
     z-depth is the same in both. NaN where the source sees nothing.
     """
-    if (source.distortion_model, source.distortion) == (target.distortion_model, target.distortion):
+    if (source.distortion_model, source.distortion) == (
+        target.distortion_model,
+        target.distortion,
+    ):
         # Same lens: normalised coordinates agree and the lens model cancels.
         uv = pixel_grid(target.width, target.height, device=device)
         scale = uv.new_tensor((source.fx / target.fx, source.fy / target.fy))

@@ -5,17 +5,19 @@ y down, z forward (REP 103). Pixel (0, 0) is the *centre* of the top-left pixel,
 sensor_msgs/CameraInfo.
 
 No input or output, no networks and no ROS here: everything else imports this file, and this file
-imports nothing of the package.
+imports nothing of the package but the root of its errors.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
+
+from .errors import MetricDepthError
 
 # Number of distortion coefficients each model of sensor_msgs/CameraInfo may carry.
 DISTORTION_COEFFICIENTS: dict[str, tuple[int, ...]] = {
@@ -24,13 +26,6 @@ DISTORTION_COEFFICIENTS: dict[str, tuple[int, ...]] = {
     'rational_polynomial': (8,),  # k1 k2 p1 p2 k3 k4 k5 k6
     'equidistant': (4,),  # k1 k2 k3 k4 (fisheye)
 }
-
-
-class MetricDepthError(ValueError):
-    """Root of every error that bad input can cause: one line that names what was wrong.
-
-    The command line prints it and exits with status 2; the node warns with it and lives on.
-    """
 
 
 class CameraError(MetricDepthError):
@@ -120,13 +115,11 @@ class Conditioning:
     image: (3, h, w) float, RGB in [-1, 1].
     rays: (3, h, w) float, unit viewing rays in the optical frame; 0 where `valid` is False.
     valid: (h, w) bool, pixels that the camera model gives a ray in front of the camera.
-    coarse: (h, w) metres along z from a coarse model, or None: for methods that refine one.
     """
 
     image: Tensor
     rays: Tensor
     valid: Tensor
-    coarse: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -142,8 +135,6 @@ class DepthPrediction:
     camera: Camera
     stamp_ns: int = 0
     frame_id: str = ''
-    model: str = ''
-    latency_s: float = field(default=0.0, compare=False)
 
     def __post_init__(self) -> None:
         expected = (self.camera.height, self.camera.width)
@@ -160,14 +151,12 @@ class DepthMethod(Protocol):
 
     takes_rays: True if the method reads the camera through `Conditioning.rays` and so works on
         raw, distorted images; False if it wants rectified ones.
-    needs_coarse: True if `Conditioning.coarse` must be there.
     working_pixels: about how many pixels the network was made for; the Predictor resizes the
         image to that area, aspect kept.
     multiple_of: h and w of the conditioning are multiples of this.
     """
 
     takes_rays: bool
-    needs_coarse: bool
     working_pixels: int
     multiple_of: int
 
@@ -179,5 +168,8 @@ class DepthMethod(Protocol):
         *,
         num_steps: int | None = None,
     ) -> Tensor:
-        """(num_samples, h, w) float32 depth in metres along z; NaN where not `valid`."""
+        """(num_samples, h, w) float32 depth in metres along z.
+
+        NaN where not `valid`, +inf where a sample lies beyond the range of the method.
+        """
         ...

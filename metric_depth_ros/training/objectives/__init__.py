@@ -1,1 +1,8 @@
 """Training objectives, one a method: `loss(method, batch, generator)` -> named scalars."""
+
+from __future__ import annotations
+
+from . import grin
+
+# By the names of METHODS; 'loss' is what is minimised, the other entries are its parts.
+OBJECTIVES = {'grin': grin.loss}

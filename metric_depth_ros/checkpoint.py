@@ -1,0 +1,264 @@
+"""A folder {config.json, model.safetensors, README.md} <-> a depth method with its weights.
+
+Loading is strict: every field of config.json must be known, every tensor present, of its shape
+and finite. Weights are safetensors only; nothing in a checkpoint is ever executed.
+
+config.json:
+    {"format": 1, "name": ..., "method": a name of METHODS, "licence": ..., "source": ...,
+     "architecture": {the fields of the method's Config},
+     "calibration": {"std_scale": ..., "std_floor": ..., "std_single": ...}}
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+
+from .calibration import Calibration
+from .methods import METHODS
+from .types import DepthMethod, MetricDepthError
+
+FORMAT = 1
+DEFAULT_MODEL = 'default'
+SHIPPED = Path(__file__).parent / 'checkpoints'
+SHIPPED_DEFAULT = 'grin-small'
+
+_CONFIG, _WEIGHTS, _README = 'config.json', 'model.safetensors', 'README.md'
+_HUB_ID = re.compile(r'[\w.-]+/[\w.-]+')
+
+
+class CheckpointError(MetricDepthError):
+    """A model that is not there, or a checkpoint folder that is not whole."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """What config.json says of a model beside its architecture.
+
+    readme: the text of README.md, the model card a person reads.
+    """
+
+    name: str
+    licence: str
+    source: str
+    calibration: Calibration = field(default_factory=Calibration)
+    readme: str = ''
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    method: DepthMethod
+    card: Card
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """One line of `metric-depth models`; checkpoint is None for a preset without weights."""
+
+    name: str
+    method: str
+    parameters: int
+    licence: str
+    source: str
+    checkpoint: str | None
+
+
+def save(folder: Path | str, method: DepthMethod, card: Card) -> None:
+    """Write a checkpoint; an older one in `folder` is replaced only once all is written."""
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    config = {
+        'format': FORMAT,
+        'name': card.name,
+        'method': _method_name(method),
+        'licence': card.licence,
+        'source': card.source,
+        'architecture': dataclasses.asdict(method.config),  # type: ignore[attr-defined]
+        'calibration': dataclasses.asdict(card.calibration),
+    }
+    weights = method.state_dict()  # type: ignore[attr-defined]
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f'.{folder.name}-') as new:
+        (Path(new) / _CONFIG).write_text(json.dumps(config, indent=2) + '\n')
+        (Path(new) / _README).write_text(card.readme)
+        save_file({k: v.cpu().contiguous() for k, v in weights.items()}, Path(new) / _WEIGHTS)
+        folder.mkdir(exist_ok=True)
+        for name in (_WEIGHTS, _CONFIG, _README):
+            os.replace(Path(new) / name, folder / name)
+            shutil.copymode(__file__, folder / name)
+
+
+def load(model: str | Path) -> Checkpoint:
+    """The method, in eval mode on the CPU, and its card.
+
+    Args:
+        model: a name that `metric-depth models` lists, a checkpoint folder, or a hub id.
+
+    Raises:
+        CheckpointError: names the file, the field or the tensor, its value and what was expected.
+    """
+    folder = find(model)
+    name, config, card = _read_config(folder)
+    method = METHODS[name](config)
+    _load_weights(method, folder / _WEIGHTS)
+    return Checkpoint(method.eval(), card)
+
+
+def find(model: str | Path) -> Path:
+    """The checkpoint folder that `model` means; a hub id is downloaded once and kept.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    name = SHIPPED_DEFAULT if str(model) == DEFAULT_MODEL else str(model)
+    for folder in (SHIPPED / name, Path(name).expanduser()):
+        if folder.is_dir():
+            return folder
+    preset = next((entry for entry in models() if entry.name == name), None)
+    if preset is not None:
+        raise CheckpointError(
+            f'model {name!r} is an architecture without weights: train it with `metric-depth '
+            f'train`, or choose a model whose checkpoint `metric-depth models` shows'
+        )
+    if _HUB_ID.fullmatch(name):
+        return _from_hub(name)
+    known = ', '.join([DEFAULT_MODEL, *(entry.name for entry in models())])
+    raise CheckpointError(
+        f'model is {name!r}, expected one of {known}, a checkpoint folder or a hub id org/name'
+    )
+
+
+def models() -> list[ModelEntry]:
+    """Every known configuration: the shipped checkpoints, then the presets without weights."""
+    entries = []
+    for folder in sorted(SHIPPED.glob(f'*/{_CONFIG}')):
+        method, _, card = _read_config(folder.parent)
+        with safe_open(folder.parent / _WEIGHTS, framework='pt') as weights:
+            count = sum(
+                torch.Size(weights.get_slice(key).get_shape()).numel() for key in weights.keys()
+            )
+        entries.append(
+            ModelEntry(card.name, method, count, card.licence, card.source, str(folder.parent))
+        )
+    for method, kind in METHODS.items():
+        for name, config in kind.PRESETS.items():
+            if name not in {entry.name for entry in entries}:
+                with torch.device('meta'):
+                    count = sum(p.numel() for p in kind(config()).parameters())
+                entries.append(
+                    ModelEntry(name, method, count, 'Apache-2.0', kind.SOURCE, checkpoint=None)
+                )
+    return entries
+
+
+# --- reading, strictly ------------------------------------------------------------------------
+
+
+def _read_config(folder: Path) -> tuple[str, Any, Card]:
+    path = folder / _CONFIG
+    for name in (_CONFIG, _WEIGHTS):
+        if not (folder / name).is_file():
+            raise CheckpointError(
+                f'checkpoint {folder} has no {name}, expected {_CONFIG} and {_WEIGHTS}'
+            )
+    try:
+        raw = json.loads(path.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise CheckpointError(f'{path} is not JSON: {error}') from None
+    fields = {'format', 'name', 'method', 'licence', 'source', 'architecture', 'calibration'}
+    _check_keys(raw, fields, path)
+    if raw['format'] != FORMAT:
+        raise CheckpointError(f'{path}: format is {raw["format"]!r}, expected {FORMAT}')
+    if raw['method'] not in METHODS:
+        raise CheckpointError(
+            f'{path}: method is {raw["method"]!r}, expected one of {", ".join(METHODS)}'
+        )
+    config = _from_dict(METHODS[raw['method']].Config, raw['architecture'], path, 'architecture')
+    calibration = _from_dict(Calibration, raw['calibration'], path, 'calibration')
+    readme = folder / _README
+    card = Card(
+        raw['name'],
+        raw['licence'],
+        raw['source'],
+        calibration,
+        readme.read_text() if readme.is_file() else '',
+    )
+    return raw['method'], config, card
+
+
+def _from_dict(kind: type, raw: Any, path: Path, where: str) -> Any:
+    """An instance of the dataclass `kind`, every field given and nothing else."""
+    _check_keys(raw, {f.name for f in dataclasses.fields(kind)}, path, where)
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()}
+    try:
+        return kind(**values)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f'{path}: {where}: {error}') from None
+
+
+def _check_keys(raw: Any, expected: set[str], path: Path, where: str = 'the file') -> None:
+    if not isinstance(raw, dict):
+        raise CheckpointError(f'{path}: {where} is {type(raw).__name__}, expected an object')
+    for title, keys in (('lacks', expected - raw.keys()), ('has unknown', raw.keys() - expected)):
+        if keys:
+            raise CheckpointError(f'{path}: {where} {title} {", ".join(sorted(keys))}')
+
+
+def _load_weights(method: torch.nn.Module, path: Path) -> None:
+    try:
+        weights = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f'{path} is not a safetensors file: {error}') from None
+    expected = method.state_dict()
+    for title, keys in (
+        ('lacks', expected.keys() - weights.keys()),
+        ('has unknown', weights.keys() - expected.keys()),
+    ):
+        if keys:
+            shown = ', '.join(sorted(keys)[:3])
+            raise CheckpointError(f'{path} {title} {len(keys)} tensors: {shown}, ...')
+    for key, value in weights.items():
+        if value.shape != expected[key].shape:
+            raise CheckpointError(
+                f'{path}: {key} has shape {tuple(value.shape)}, expected '
+                f'{tuple(expected[key].shape)}'
+            )
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise CheckpointError(f'{path}: {key} holds values that are not finite')
+    method.load_state_dict(weights)
+
+
+def _method_name(method: object) -> str:
+    for name, kind in METHODS.items():
+        if type(method) is kind:
+            return name
+    raise TypeError(f'{type(method).__name__} is not in METHODS')
+
+
+def _from_hub(hub_id: str) -> Path:
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError:
+        raise CheckpointError(
+            f'model {hub_id!r} is neither a known name nor a folder; to look it up on the hub, '
+            f'pip install huggingface_hub'
+        ) from None
+    try:
+        folder = snapshot_download(hub_id, allow_patterns=[_CONFIG, _WEIGHTS, _README])
+    except Exception as error:  # the hub client has a wide family of errors; all end up here
+        reason = str(error).strip().splitlines()[0]
+        raise CheckpointError(
+            f'model {hub_id!r} is neither a known name nor a folder, and the hub did not give it '
+            f'({reason}): check the name and the network, or copy the checkpoint to a folder'
+        ) from None
+    return Path(folder)

@@ -1,0 +1,1 @@
+"""The command line, `metric-depth`: one thin file a subcommand; parse, one call, print."""
