@@ -26,13 +26,14 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from metric_depth_ros.errors import MetricDepthError
 from metric_depth_ros.messages import frame_from_messages
 from metric_depth_ros.predictor import Predictor, load_predictor
 from metric_depth_ros.ros import parameters
 from metric_depth_ros.ros.diagnostics import Health, Throttle
 from metric_depth_ros.ros.inbox import Delivery, Inbox
 from metric_depth_ros.ros.outputs import Outputs, select
-from metric_depth_ros.types import CameraError, MetricDepthError
+from metric_depth_ros.types import CameraError
 
 if TYPE_CHECKING:
     from rclpy.parameter import Parameter

@@ -102,7 +102,7 @@ def _metric_depth_type(node: LifecycleNode) -> Any:
     except ImportError:
         node.get_logger().warning(
             'depth/metric is not published: metric_depth_ros/msg/MetricDepth is not built; '
-            'run `make venv`, or build the package with colcon'
+            'run `python resource/build_messages.py`, or build the package with colcon'
         )
         return None
     return MetricDepth
