@@ -246,4 +246,5 @@ def decode(message: Any, flags: int, offset: int = 0) -> np.ndarray:
 def _is_cut_jpeg(data: np.ndarray) -> bool:
     stream = data.tobytes()
     # A thumbnail in the header has markers of its own: what counts is an end after the last scan.
-    return stream.startswith(b'\xff\xd8') and stream.rfind(b'\xff\xd9') < stream.rfind(b'\xff\xda')
+    end, last_scan = stream.rfind(b'\xff\xd9'), stream.rfind(b'\xff\xda')
+    return stream.startswith(b'\xff\xd8') and end <= last_scan

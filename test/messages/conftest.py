@@ -1,4 +1,4 @@
-"""Messages of both libraries, built by hand from bytes: every test that asks for them runs twice."""
+"""Messages of both libraries, built by hand: every test that asks for `library` runs twice."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+from metric_depth_ros.messages import rclpy_message, rosbags_message
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,13 @@ class Library:
             step=step,
             data=self.as_bytes(data),
         )
+
+    def publish(self, fields: Any, header: Any = None) -> Any:
+        """The message that this library would send."""
+        header = header or self.header()
+        if self.name == 'rosbags':
+            return rosbags_message(fields, header, _rosbags_store().types)
+        return rclpy_message(fields, header, pytest.importorskip('sensor_msgs.msg'))
 
     def compressed(self, image_format: str, data: bytes) -> Any:
         return self.type_named('sensor_msgs/msg/CompressedImage')(
@@ -88,10 +97,14 @@ def _rclpy() -> Library:
     return Library('rclpy', type_named, lambda data: array.array('B', data))
 
 
-def _rosbags() -> Library:
+def _rosbags_store() -> Any:
     from rosbags.typesys import Stores, get_typestore
 
-    types = get_typestore(Stores.ROS2_JAZZY).types
+    return get_typestore(Stores.ROS2_JAZZY)
+
+
+def _rosbags() -> Library:
+    types = _rosbags_store().types
     # Deserialised data is a view of the bag's bytes: read-only.
     return Library('rosbags', types.__getitem__, lambda data: np.frombuffer(data, np.uint8))
 
@@ -104,6 +117,11 @@ def library(request: pytest.FixtureRequest) -> Library:
 @pytest.fixture
 def rosbags_library() -> Library:
     return _rosbags()
+
+
+@pytest.fixture
+def rosbags_store() -> Any:
+    return _rosbags_store()
 
 
 @pytest.fixture
