@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from metric_depth_ros.types import MetricDepthError
+from .errors import MetricDepthError
 
 
 class DepthCodecError(MetricDepthError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from metric_depth_ros.methods.grin import Grin
+from .grin import Grin
 
 # Name in a checkpoint's config.json -> class. Each class has `Config`, its architecture.
 METHODS: dict[str, type] = {'grin': Grin}

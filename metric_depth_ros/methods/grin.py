@@ -11,7 +11,7 @@ region of interest at inference, by the same code.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -19,14 +19,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metric_depth_ros.depth_codec import LogBase
-from metric_depth_ros.nn import sampling
-from metric_depth_ros.nn.fourier import ray_feature_width, ray_features
-from metric_depth_ros.nn.pyramid import ConcatenatePyramid, TopDownPyramid
-from metric_depth_ros.nn.resnet import ResNet18
-from metric_depth_ros.nn.rin import Rin, RinConfig
-from metric_depth_ros.nn.subset import random_subset
-from metric_depth_ros.types import Conditioning, MetricDepthError
+from ..depth_codec import LogBase
+from ..errors import MetricDepthError
+from ..nn import sampling
+from ..nn.fourier import ray_feature_width, ray_features
+from ..nn.pyramid import ConcatenatePyramid, TopDownPyramid
+from ..nn.resnet import ResNet18
+from ..nn.rin import Rin, RinConfig
+from ..nn.subset import random_subset
+from ..types import Conditioning
 
 # Bounds the memory of `draw`: samples are taken so many tokens at a time.
 TOKENS_PER_PASS = 2**18
@@ -111,10 +112,10 @@ class GrinConfig:
             rin=RinConfig(
                 token_width=64,
                 latent_width=128,
-                num_latents=48,
+                num_latents=32,
                 blocks=2,
                 depth=2,
-                token_heads=4,
+                token_heads=2,
                 latent_heads=4,
                 mlp_ratio=2,
                 linear_attention=False,
@@ -133,10 +134,10 @@ class GrinConfig:
             data_loss=True,
             regression_weight=1.0,
             self_conditioning=0.5,
-            train_pixels=768,
-            train_globals=256,
+            train_pixels=512,
+            train_globals=192,
             clip_sky=False,
-            read_pixels=768,
+            read_pixels=512,
             num_steps=2,
             working_pixels=128 * 96,
         )
@@ -159,13 +160,12 @@ class GrinConfig:
 class Scene:
     """What depends on image and camera alone: computed once, shared by all steps and samples.
 
-    padded_image: (B, 3, h + k - 1, w + k - 1), reflected beyond its borders for k x k patches.
-    rays: (B, 3, h, w), 0 outside the valid pixels.
+    image, rays: (B, 3, h, w), 0 outside the valid pixels.
     merged: (B, global_width, h/4, w/4) features of the encoder.
     global_tokens: (B, M, token_width); global_valid: (B, M) bool, False in the padding.
     """
 
-    padded_image: Tensor
+    image: Tensor
     rays: Tensor
     merged: Tensor
     global_tokens: Tensor
@@ -207,15 +207,13 @@ class PatchEmbedding(nn.Module):
         self.kernel = kernel
         self.project = nn.Linear(channels * kernel**2, width)
 
-    def pad(self, image: Tensor) -> Tensor:
-        return F.pad(image, [self.kernel // 2] * 4, mode='reflect')
-
-    def forward(self, padded: Tensor, pixels: Tensor) -> Tensor:
-        """padded: (B, C, h + k - 1, w + k - 1); pixels: (B, L) flat in h x w -> (B, L, width)."""
-        k, stride = self.kernel, padded.shape[-1]
-        width = stride - k + 1
+    def forward(self, image: Tensor, pixels: Tensor) -> Tensor:
+        """image: (B, C, h, w); pixels: (B, L) flat indices in h x w -> (B, L, width)."""
+        k, width = self.kernel, image.shape[-1]
+        padded = F.pad(image, [k // 2] * 4, mode='reflect')
+        stride = padded.shape[-1]
         corner = pixels // width * stride + pixels % width
-        step = torch.arange(k, device=padded.device)
+        step = torch.arange(k, device=image.device)
         offsets = (step[:, None] * stride + step).flatten()
         index = (corner[..., None] + offsets).flatten(1)
         patches = padded.flatten(2).gather(2, index[:, None].expand(-1, padded.shape[1], -1))
@@ -226,6 +224,11 @@ class Grin(nn.Module):
     """GRIN as a DepthMethod."""
 
     Config: ClassVar[type[GrinConfig]] = GrinConfig
+    PRESETS: ClassVar[dict[str, Callable[[], GrinConfig]]] = {
+        'grin': GrinConfig.paper,
+        'grin_small': GrinConfig.small,
+    }
+    SOURCE = 'Guizilini et al. 2024, GRIN; its authors published no weights'
     takes_rays = True
     needs_coarse = False
     multiple_of = 32
@@ -244,7 +247,9 @@ class Grin(nn.Module):
         self.pyramid = pyramid(self.encoder.channels, config.global_width)
         self.to_global = nn.Linear(config.global_width + geometry, width)
 
-        self.patches = PatchEmbedding(3, config.local_kernel, config.local_width)
+        self.patches: PatchEmbedding | None = None
+        if config.local_width:
+            self.patches = PatchEmbedding(3, config.local_kernel, config.local_width)
         # One linear layer on (code, patch, geometry) as the paper has it, kept in two parts:
         # only the code changes from step to step.
         self.to_local = nn.Linear(config.local_width + geometry, width)
@@ -252,8 +257,9 @@ class Grin(nn.Module):
         self.from_merged = nn.Linear(config.global_width, width) if config.pixel_features else None
 
         self.rin = Rin(config.rin)
-        self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 1))
-        nn.init.zeros_(self.head[1].weight)
+        to_output = nn.Linear(width, 1)
+        nn.init.zeros_(to_output.weight)
+        self.head = nn.Sequential(nn.LayerNorm(width), to_output)
         self.regression: nn.Module | None = None
         if config.regression_weight:
             self.regression = nn.Conv2d(config.global_width, 1, 1)
@@ -290,7 +296,7 @@ class Grin(nn.Module):
         geometry = self._geometry(cell_rays.flatten(2).transpose(1, 2))
         features = merged.flatten(2).transpose(1, 2)
         return Scene(
-            padded_image=self.patches.pad(image),
+            image=image,
             rays=rays,
             merged=merged,
             global_tokens=self.to_global(torch.cat([features, geometry], dim=-1)),
@@ -315,8 +321,8 @@ class Grin(nn.Module):
         """
         geometry = self._geometry(_at_pixels(scene.rays, pixels))
         parts = [geometry]
-        if self.config.local_width:
-            parts.insert(0, self.patches(scene.padded_image, pixels))
+        if self.patches is not None:
+            parts.insert(0, self.patches(scene.image, pixels))
         local = self.to_local(torch.cat(parts, dim=-1))
         if self.from_merged is not None:
             local = local + self.from_merged(self._sample(scene, pixels))

@@ -24,9 +24,7 @@ def _conv3x3(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions and a skip. `bn1`, `bn2` keep the pretrained weights' names."""
 
-    def __init__(
-        self, in_channels: int, out_channels: int, stride: int, group_norm: bool
-    ) -> None:
+    def __init__(self, in_channels: int, out_channels: int, stride: int, group_norm: bool) -> None:
         super().__init__()
         self.conv1 = _conv3x3(in_channels, out_channels, stride)
         self.bn1 = _norm(out_channels, group_norm)

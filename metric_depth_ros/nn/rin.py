@@ -50,6 +50,15 @@ def _split_heads(x: Tensor, heads: int) -> Tensor:
     return x.unflatten(-1, (heads, -1)).transpose(1, 2)
 
 
+def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+    if query.device.type != 'cpu':
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+    # PyTorch's CPU kernel is several times slower backward in bfloat16 than in float32.
+    with torch.autocast('cpu', enabled=False):
+        query, key, value = query.float(), key.float(), value.float()
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+
+
 class Attention(nn.Module):
     """Pre-norm softmax attention of x to itself, or to a context of another width."""
 
@@ -76,7 +85,7 @@ class Attention(nn.Module):
             _split_heads(part, self.heads) for part in (self.to_query(x), key, value)
         )
         mask = None if readable is None else readable[:, None, None, :]
-        out = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        out = _attend(query, key, value, mask)
         return self.to_out(out.transpose(1, 2).flatten(2))
 
 
@@ -128,9 +137,7 @@ class RinBlock(nn.Module):
         self.read_mlp = Mlp(latents, config.mlp_ratio)
         self.stack = nn.ModuleList(LatentLayer(config) for _ in range(config.depth))
         self.exchange = LinearAttention(tokens, *heads) if config.linear_attention else None
-        self.exchange_mlp = (
-            Mlp(tokens, config.mlp_ratio) if config.linear_attention else None
-        )
+        self.exchange_mlp = Mlp(tokens, config.mlp_ratio) if config.linear_attention else None
         self.write = Attention(tokens, *heads, context_width=latents)
         self.write_mlp = Mlp(tokens, config.mlp_ratio)
 
@@ -157,9 +164,7 @@ class TimeToken(nn.Module):
         # Wavelengths from 2 pi to 10000 * 2 pi over a time of 0 to 1000, as in DDPM.
         frequencies = 1000 * torch.exp(-math.log(10000) * torch.arange(half) / half)
         self.register_buffer('frequencies', frequencies, persistent=False)
-        self.mlp = nn.Sequential(
-            nn.Linear(2 * half, width), nn.GELU(), nn.Linear(width, width)
-        )
+        self.mlp = nn.Sequential(nn.Linear(2 * half, width), nn.GELU(), nn.Linear(width, width))
 
     def forward(self, t: Tensor) -> Tensor:
         """t: (B,) -> (B, 1, width)."""

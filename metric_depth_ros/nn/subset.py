@@ -6,9 +6,7 @@ import torch
 from torch import Tensor
 
 
-def random_subset(
-    mask: Tensor, count: int, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
+def random_subset(mask: Tensor, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Choose `count` members of each set at random, without repetition.
 
     Args:

@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from metric_depth_ros.methods.grin import Grin, GrinConfig
-from metric_depth_ros.nn import sampling
-from metric_depth_ros.nn.subset import random_subset
-from metric_depth_ros.training.batch import Batch
+from ...methods.grin import Grin, GrinConfig
+from ...nn import sampling
+from ...nn.subset import random_subset
+from ..batch import Batch
 
 
 def loss(method: Grin, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
