@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import re
 import shutil
 import tempfile
@@ -58,6 +57,8 @@ class Card:
 
 @dataclass(frozen=True)
 class Checkpoint:
+    """A loaded model: the method with its weights, and what is said of it."""
+
     method: DepthMethod
     card: Card
 
@@ -94,7 +95,7 @@ def save(folder: Path | str, method: DepthMethod, card: Card) -> None:
         save_file({k: v.cpu().contiguous() for k, v in weights.items()}, Path(new) / _WEIGHTS)
         folder.mkdir(exist_ok=True)
         for name in (_WEIGHTS, _CONFIG, _README):
-            os.replace(Path(new) / name, folder / name)
+            (Path(new) / name).replace(folder / name)
             shutil.copymode(__file__, folder / name)
 
 
@@ -145,7 +146,8 @@ def models() -> list[ModelEntry]:
         method, _, card = _read_config(folder.parent)
         with safe_open(folder.parent / _WEIGHTS, framework='pt') as weights:
             count = sum(
-                torch.Size(weights.get_slice(key).get_shape()).numel() for key in weights.keys()
+                torch.Size(weights.get_slice(key).get_shape()).numel()
+                for key in weights.keys()  # noqa: SIM118, not a mapping
             )
         entries.append(
             ModelEntry(card.name, method, count, card.licence, card.source, str(folder.parent))

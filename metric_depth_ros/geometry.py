@@ -30,7 +30,11 @@ _MAX_TAN = math.tan(math.radians(85))  # widest angle a perspective lens model i
 
 
 def pixel_grid(
-    width: int, height: int, *, device: torch.device | None = None, dtype=torch.float32
+    width: int,
+    height: int,
+    *,
+    device: torch.device | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> Tensor:
     """(H, W, 2) coordinates (u, v) of all pixel centres."""
     v, u = torch.meshgrid(
@@ -139,7 +143,7 @@ def _interpolate(x: Tensor, xs: Tensor, ys: Tensor) -> Tensor:
 
 
 def _distort(camera: Camera, xy: Tensor) -> tuple[Tensor, Tensor]:
-    """Perspective lens: normalised (..., 2) to distorted (..., 2), and its (..., 2, 2) Jacobian."""
+    """Perspective lens: normalised (..., 2) to distorted (..., 2); its Jacobian (..., 2, 2)."""
     x, y = xy.unbind(-1)
     _, _, p1, p2, *_ = camera.distortion
     r2 = x * x + y * y
@@ -210,7 +214,9 @@ def _cached_rays(camera: Camera, device: torch.device, dtype: torch.dtype) -> Te
     return directions(grid, camera).to(dtype)
 
 
-def rays(camera: Camera, *, device: torch.device | None = None, dtype=torch.float32) -> Tensor:
+def rays(
+    camera: Camera, *, device: torch.device | None = None, dtype: torch.dtype = torch.float32
+) -> Tensor:
     """(H, W, 3) unit viewing ray of every pixel; NaN where the lens model has none.
 
     A robot's camera seldom changes, so the last few results are kept: do not write into them.

@@ -152,7 +152,8 @@ def test_unproject_keeps_z_and_projects_back(lens: str) -> None:
     depth[0, 0], depth[1, 1] = torch.nan, torch.inf
     points = geometry.unproject(depth, camera)
     seen = ~points.isnan().any(-1)
-    assert not seen[0, 0] and not seen[1, 1]
+    assert not seen[0, 0]
+    assert not seen[1, 1]
     torch.testing.assert_close(points[..., 2][seen], depth[seen])
     grid = geometry.pixel_grid(camera.width, camera.height)
     torch.testing.assert_close(
@@ -289,7 +290,8 @@ def test_resampling_invents_no_depth_between_foreground_and_background() -> None
     finite = resampled[torch.isfinite(resampled)]
     invented = torch.minimum((finite - 1).abs(), (finite - 5).abs())
     assert invented.max() < 1e-5
-    assert bool(resampled[25, 25].isnan()) and bool(resampled[45, 65].isposinf())
+    assert bool(resampled[25, 25].isnan())
+    assert bool(resampled[45, 65].isposinf())
     at = torch.isfinite(resampled)
     torch.testing.assert_close(std[at], resampled[at] * 0.1)
 

@@ -1,4 +1,4 @@
-"""`metric-depth`: finds the subcommand, runs it, and turns bad input into one line and status 2."""
+"""`metric-depth`: finds the subcommand, runs it, turns bad input into one line and status 2."""
 
 from __future__ import annotations
 

@@ -53,7 +53,8 @@ class GrinConfig:
     regression_weight: of a dense L1 loss on a head of the encoder alone; 0 for no head.
     self_conditioning: probability of a training step that starts from its own latents.
     train_pixels, train_globals: L and G, tokens of a training image.
-    clip_sky: supervise infinitely far pixels at `far` instead of leaving them out.
+    clip_sky: supervise infinitely far pixels at `far` instead of leaving them out (5.2).
+    beyond: metres of ray_distance from which a sample counts as infinitely far.
     read_pixels: how many pixels the latents read at inference; None for all. With a number,
         each pixel's depth is the same whichever others are asked for.
     num_steps: of the sampler, unless the caller says otherwise.
@@ -82,6 +83,7 @@ class GrinConfig:
     train_pixels: int = 1024
     train_globals: int = 2048
     clip_sky: bool = True
+    beyond: float = 150.0
     read_pixels: int | None = None
     num_steps: int = 10
     working_pixels: int = 640 * 512
@@ -136,7 +138,6 @@ class GrinConfig:
             self_conditioning=0.5,
             train_pixels=512,
             train_globals=192,
-            clip_sky=False,
             read_pixels=512,
             num_steps=2,
             working_pixels=128 * 96,
@@ -230,7 +231,6 @@ class Grin(nn.Module):
     }
     SOURCE = 'Guizilini et al. 2024, GRIN; its authors published no weights'
     takes_rays = True
-    needs_coarse = False
     multiple_of = 32
 
     def __init__(self, config: GrinConfig) -> None:
@@ -404,7 +404,8 @@ class Grin(nn.Module):
             num_steps: of the sampler; None for the config's.
             targets: (h, w) bool, the pixels to predict; None for all valid ones.
         Returns:
-            (S, h, w) float32 depth in metres along z; NaN where not valid or not asked for.
+            (S, h, w) float32 depth in metres along z; NaN where not valid or not asked for, +inf
+            beyond the range of the config.
         Raises:
             MetricDepthError: a size that does not fit, no sample or no step asked for.
         """
@@ -441,7 +442,9 @@ class Grin(nn.Module):
         # 4. Back to metres along z.
         wanted = asked.flatten()[pixels]
         z = conditioning.rays[2].flatten()[pixels]
-        depth[:, pixels[wanted]] = (self.from_codes(codes) * z)[:, wanted].float()
+        ray_distance = self.from_codes(codes)
+        z_depth = torch.where(ray_distance < self.config.beyond, ray_distance * z, torch.inf)
+        depth[:, pixels[wanted]] = z_depth[:, wanted].float()
         return depth.unflatten(1, (h, w))
 
     def _sample_codes(self, tokens: Tokens, noise: Tensor, num_steps: int) -> Tensor:

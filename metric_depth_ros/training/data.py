@@ -36,7 +36,7 @@ def render_pool(
     workers: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> FramePool:
-    """The frames that `data` describes; what is already in `folder` is kept and not rendered again.
+    """The frames that `data` describes; what `folder` has already is not rendered again.
 
     Every shard has a seed of its own, so that the frames do not depend on the number of workers.
 

@@ -173,7 +173,7 @@ class Run:
         try:
             with safe_open(path, framework='pt') as file:
                 metadata = file.metadata()
-                saved = {key: file.get_tensor(key) for key in file.keys()}
+                saved = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         except (SafetensorError, OSError) as error:
             raise MetricDepthError(f'{path} is not the state of a run: {error}') from None
         if metadata.get('recipe') != repr(self.recipe):
