@@ -10,14 +10,16 @@ from collections import deque
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from torch import Tensor
 
+from ..errors import MetricDepthError
 from ..messages import depth_from_message, frame_from_messages, stamp_ns
-from ..types import Frame, MetricDepthError
+from ..types import Frame
 from .topics import TF_TYPE, Topics, find_topics, is_rectified
 
 # Names that a type had before ROS 2.
@@ -111,6 +113,11 @@ class Bag:
         """Number of messages recorded on `topic`."""
         return self._counts.get(topic, 0)
 
+    def recorded_ns(self, topic: str, index: int) -> int | None:
+        """When message number `index` (from 0) of `topic` was recorded; None beyond the last."""
+        message = next(islice(self.messages((topic,)), index, None), None)
+        return None if message is None else message.recorded_ns
+
     def find_topics(
         self, image: str | None = None, camera_info: str | None = None, depth: str | None = None
     ) -> Topics:
@@ -143,7 +150,7 @@ class Bag:
                 return
             kind = self.topics[connection.topic]
             try:
-                cdr = _type_store().ros1_to_cdr(raw, kind) if self._is_ros1 else raw
+                cdr = type_store().ros1_to_cdr(raw, kind) if self._is_ros1 else raw
             except Exception as error:  # as above
                 self._report(connection.topic, recorded_ns, f'not a {kind}: {error}')
                 continue
@@ -266,13 +273,13 @@ def deserialize(message: BagMessage) -> Any:
         BagError: the data is not a message of its type.
     """
     try:
-        return _type_store().deserialize_cdr(message.cdr, message.type)
+        return type_store().deserialize_cdr(message.cdr, message.type)
     except Exception as error:  # damaged data: whatever the parser stumbles on
         raise BagError(f'not a {message.type}: {error}') from None
 
 
 @lru_cache(maxsize=1)
-def _type_store() -> Any:
+def type_store() -> Any:
     """The message types of a ROS 2 distribution; those we read are alike in all of them."""
     from rosbags.typesys import Stores, get_typestore
 

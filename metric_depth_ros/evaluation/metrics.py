@@ -13,7 +13,7 @@ from dataclasses import astuple, dataclass, fields, replace
 import torch
 from torch import Tensor
 
-from ..types import MetricDepthError
+from ..errors import MetricDepthError
 
 
 class MetricsError(MetricDepthError):

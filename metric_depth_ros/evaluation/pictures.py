@@ -1,0 +1,166 @@
+"""Pictures that show a person where depth is right and where it is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..types import DepthPrediction, Frame
+from .cloud_view import ABOVE, SIDE, Cloud, View, cloud_of, draw_cloud, extent
+
+_NO_ESTIMATE = '0.8'  # grey
+_DPI = 110
+
+
+def save_comparison(
+    path: Path,
+    frame: Frame,
+    prediction: DepthPrediction,
+    truth: Tensor | None = None,
+    title: str = '',
+) -> None:
+    """One row: image, true depth, depth, uncertainty, error. The depths share one range.
+
+    Args:
+        path: of the PNG.
+        truth: (H, W) true metres along z, NaN = unknown; None leaves out truth and error.
+        title: one line above everything.
+    """
+    panels = 3 if truth is None else 5
+    figure = _figure(3.4 * panels, 3.4 * _aspect(frame) + 1.3, title)
+    _draw_maps(figure.subplots(1, panels), frame, prediction, truth)
+    figure.savefig(path, dpi=_DPI)
+
+
+def save_clouds(
+    path: Path,
+    frame: Frame,
+    prediction: DepthPrediction,
+    truth: Tensor | None = None,
+    title: str = '',
+) -> None:
+    """The cloud from the side and from above on a metric grid; below it the true one.
+
+    Arguments as of `save_comparison`.
+    """
+    clouds = {'predicted': cloud_of(prediction.depth, frame.image, prediction.camera)}
+    if truth is not None:
+        clouds['true'] = cloud_of(truth, frame.image, frame.camera)
+    figure = _figure(13, 5.2 * len(clouds), title)
+    rows = figure.subplots(len(clouds), 2, squeeze=False)
+    _draw_views(rows, clouds, frame)
+    figure.savefig(path, dpi=_DPI)
+
+
+def save_overview(
+    path: Path,
+    frame: Frame,
+    prediction: DepthPrediction,
+    truth: Tensor | None = None,
+    title: str = '',
+) -> None:
+    """Both of the above in one: the maps in the upper row, the predicted cloud below.
+
+    Arguments as of `save_comparison`.
+    """
+    panels = 3 if truth is None else 5
+    width = max(3.4 * panels, 13)
+    figure = _figure(width, width / panels * _aspect(frame) + 1.3 + 5.2, title)
+    upper, lower = figure.subfigures(
+        2, 1, height_ratios=(width / panels * _aspect(frame) + 1.0, 5.2)
+    )
+    _draw_maps(upper.subplots(1, panels), frame, prediction, truth)
+    clouds = {'predicted': cloud_of(prediction.depth, frame.image, prediction.camera)}
+    _draw_views(lower.subplots(1, 2, squeeze=False), clouds, frame)
+    figure.savefig(path, dpi=_DPI)
+
+
+def _figure(width: float, height: float, title: str) -> Any:
+    # Not pyplot: it keeps every figure, and picks a window system where there is one.
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout='constrained', facecolor='white')
+    if title:
+        figure.suptitle(title, fontsize=13)
+    return figure
+
+
+def _aspect(frame: Frame) -> float:
+    return frame.camera.height / frame.camera.width
+
+
+def _draw_maps(axes: Any, frame: Frame, prediction: DepthPrediction, truth: Tensor | None) -> None:
+    for axis in axes:
+        axis.set_xticks([])
+        axis.set_yticks([])
+    nearest, farthest = _depth_range(prediction.depth, truth)
+    shown = axes[0].imshow(frame.image.numpy())
+    axes[0].set_title('image')
+    bar = _colour_bar(axes[0], shown)  # unseen: it keeps the panels at one height
+    bar.ax.tick_params(color='white', labelcolor='white')
+    bar.set_label('metres', color='white')
+    bar.outline.set_visible(False)
+    bar.solids.set_visible(False)
+    panels = iter(axes[1:])
+    if truth is not None:
+        _draw_map(next(panels), truth, 'true depth', 'turbo_r', nearest, farthest)
+    _draw_map(next(panels), prediction.depth, 'depth', 'turbo_r', nearest, farthest)
+    _draw_map(
+        next(panels), prediction.std, 'uncertainty, one sigma', 'viridis', 0, _high(prediction.std)
+    )
+    if truth is not None:
+        error = prediction.depth - truth
+        most = _high(error.abs())
+        _draw_map(next(panels), error, 'error (red: too far)', 'RdBu_r', -most, most)
+
+
+def _draw_map(
+    axis: Any, values: Tensor, title: str, colours: str, low: float, high: float
+) -> None:
+    import matplotlib
+
+    shown = axis.imshow(
+        np.ma.masked_where(torch.isnan(values).numpy(), values.numpy()),
+        cmap=matplotlib.colormaps[colours].with_extremes(bad=_NO_ESTIMATE),
+        vmin=low,
+        vmax=high,
+        interpolation='nearest',
+    )
+    axis.set_title(title)
+    _colour_bar(axis, shown).set_label('metres')
+
+
+def _colour_bar(axis: Any, shown: Any) -> Any:
+    return axis.figure.colorbar(shown, ax=axis, orientation='horizontal', fraction=0.06, pad=0.03)
+
+
+def _draw_views(rows: Any, clouds: dict[str, Cloud], frame: Frame) -> None:
+    for column, view in enumerate((SIDE, ABOVE)):
+        bounds = extent(list(clouds.values()), view)
+        for row, (name, cloud) in zip(rows, clouds.items(), strict=True):
+            draw_cloud(row[column], cloud, frame.camera, view, bounds)
+            row[column].set_title(_view_title(name, view))
+
+
+def _view_title(name: str, view: View) -> str:
+    return f'{name} cloud, seen {view.name}'
+
+
+def _depth_range(depth: Tensor, truth: Tensor | None) -> tuple[float, float]:
+    """Metres that the colours of depth and true depth span: nearly all pixels of both."""
+    values = depth.flatten() if truth is None else torch.cat((depth.flatten(), truth.flatten()))
+    finite = values[torch.isfinite(values)].numpy()
+    if not len(finite):
+        return 0.0, 1.0
+    low, high = np.percentile(finite, (1, 99))
+    return float(low), max(float(high), float(low) + 0.01)
+
+
+def _high(values: Tensor) -> float:
+    """A value that only a few pixels exceed, for the end of a colour bar."""
+    finite = values[torch.isfinite(values)].numpy()
+    return max(float(np.percentile(finite, 98)), 0.001) if len(finite) else 1.0
