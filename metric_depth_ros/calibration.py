@@ -49,10 +49,10 @@ def spread(depth: Tensor, samples: Tensor) -> Tensor:
 
 
 def fit_calibration(depth: Tensor, spread: Tensor, truth: Tensor) -> Calibration:
-    """The sharpest Calibration whose one sigma holds 68 % of the errors.
+    """The Calibration that is most likely to have made the errors, holding 68 % in one sigma.
 
-    Every ratio of floor to scale can be scaled to hold that share; of these the one with the
-    smallest mean log std says most about where the errors are.
+    The ratio of floor to scale is the one of greatest likelihood under Laplace's distribution,
+    whose tails are as heavy as those of depth errors; the scale then makes the share true.
 
     Args:
         depth, spread, truth: (N,) metres, finite, of pixels of held-out frames.
@@ -61,10 +61,11 @@ def fit_calibration(depth: Tensor, spread: Tensor, truth: Tensor) -> Calibration
     best = (torch.inf, Calibration())
     for ratio in torch.logspace(-3, 1, 81).tolist():  # floor / scale
         shape = torch.hypot(relative_spread, torch.tensor(ratio))
-        scale = _quantile(error / shape, ONE_SIGMA)
-        sharpness = float(torch.log(scale * shape).mean())
-        if sharpness < best[0]:
-            best = (sharpness, Calibration(scale, scale * ratio, _quantile(error, ONE_SIGMA)))
+        # -log likelihood of Laplace's distribution of widths c * shape, at its best c
+        surprise = float(torch.log((error / shape).mean()) + torch.log(shape).mean())
+        if surprise < best[0]:
+            scale = _quantile(error / shape, ONE_SIGMA)
+            best = (surprise, Calibration(scale, scale * ratio, _quantile(error, ONE_SIGMA)))
     return best[1]
 
 

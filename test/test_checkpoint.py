@@ -1,0 +1,144 @@
+"""Checkpoints: round trip, strictness, and messages that say what is wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from metric_depth_ros import checkpoint
+from metric_depth_ros.calibration import Calibration
+from metric_depth_ros.checkpoint import Card, CheckpointError
+from metric_depth_ros.methods.grin import Grin, GrinConfig
+
+CARD = Card('tiny', 'Apache-2.0', 'a test', Calibration(2.0, 0.03, 0.4), '# tiny\n')
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    checkpoint.save(tmp_path / 'tiny', Grin(GrinConfig.tiny()), CARD)
+    return tmp_path / 'tiny'
+
+
+def edit(folder: Path, **changes: object) -> None:
+    config = json.loads((folder / 'config.json').read_text())
+    for key, value in changes.items():
+        if value is None:
+            del config[key]
+        else:
+            config[key] = value
+    (folder / 'config.json').write_text(json.dumps(config))
+
+
+def test_round_trip(folder: Path) -> None:
+    torch.manual_seed(0)
+    original = Grin(GrinConfig.tiny()).state_dict()
+    loaded = checkpoint.load(folder)
+    assert loaded.card == CARD
+    assert loaded.method.config == GrinConfig.tiny()
+    assert not loaded.method.training
+    for key, value in loaded.method.state_dict().items():
+        assert torch.equal(value, original[key]), key
+    assert sorted(path.name for path in folder.iterdir()) == [
+        'README.md', 'config.json', 'model.safetensors',
+    ]  # fmt: skip
+
+
+def test_saving_over_an_older_checkpoint_replaces_it(folder: Path) -> None:
+    torch.manual_seed(1)
+    newer = Grin(GrinConfig.tiny())
+    checkpoint.save(folder, newer, CARD)
+    loaded = checkpoint.load(folder).method.state_dict()
+    assert all(torch.equal(loaded[k], v) for k, v in newer.state_dict().items())
+    assert [path.name for path in folder.parent.iterdir()] == ['tiny']  # nothing left behind
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'format': 2}, 'format is 2, expected 1'),
+        ({'method': 'zoe'}, "method is 'zoe', expected one of grin"),
+        ({'licence': None}, 'lacks licence'),
+        ({'extra': 1}, 'has unknown extra'),
+        ({'calibration': {'std_scale': 1.0}}, 'calibration lacks std_floor, std_single'),
+        ({'architecture': 'small'}, 'architecture is str, expected an object'),
+    ],
+)
+def test_malformed_config(folder: Path, changes: dict, message: str) -> None:
+    edit(folder, **changes)
+    with pytest.raises(CheckpointError, match=message) as caught:
+        checkpoint.load(folder)
+    assert 'config.json' in str(caught.value)
+    assert '\n' not in str(caught.value)
+
+
+def test_config_that_is_not_json(folder: Path) -> None:
+    (folder / 'config.json').write_text('{')
+    with pytest.raises(CheckpointError, match=r'config\.json is not JSON'):
+        checkpoint.load(folder)
+
+
+@pytest.mark.parametrize('name', ['config.json', 'model.safetensors'])
+def test_missing_file(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    with pytest.raises(CheckpointError, match=f'has no {name}'):
+        checkpoint.load(folder)
+
+
+def test_weights_that_are_not_safetensors(folder: Path) -> None:
+    (folder / 'model.safetensors').write_bytes(b'\x80\x04pickle')
+    with pytest.raises(CheckpointError, match='is not a safetensors file'):
+        checkpoint.load(folder)
+
+
+@pytest.mark.parametrize(
+    ('key', 'value', 'message'),
+    [
+        ('rin.latents', None, r'lacks 1 tensors: rin\.latents'),
+        ('rin.more', torch.zeros(2), r'has unknown 1 tensors: rin\.more'),
+        ('rin.latents', torch.zeros(3, 3), r'rin\.latents has shape \(3, 3\), expected \(8, 32\)'),
+        ('rin.latents', torch.full((8, 32), torch.nan), 'rin.latents holds values that are not'),
+    ],
+)
+def test_weights_that_do_not_fit(folder: Path, key: str, value: object, message: str) -> None:
+    weights = load_file(folder / 'model.safetensors')
+    if value is None:
+        del weights[key]
+    else:
+        weights[key] = value
+    save_file(weights, folder / 'model.safetensors')
+    with pytest.raises(CheckpointError, match=message):
+        checkpoint.load(folder)
+
+
+def test_unknown_model_names_the_known_ones() -> None:
+    with pytest.raises(CheckpointError, match="model is 'nothing', expected one of default"):
+        checkpoint.load('nothing')
+
+
+def test_preset_without_weights_says_what_to_do() -> None:
+    with pytest.raises(CheckpointError, match="'grin' is an architecture without weights: train"):
+        checkpoint.load('grin')
+
+
+def test_hub_id_that_cannot_be_had_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip('huggingface_hub')
+    monkeypatch.setenv('HF_HUB_OFFLINE', '1')
+    with pytest.raises(CheckpointError, match='check the name and the network') as caught:
+        checkpoint.load('nobody-at-all/nothing-at-all')
+    assert '\n' not in str(caught.value)
+
+
+def test_models_lists_presets_and_shipped_checkpoints() -> None:
+    entries = {entry.name: entry for entry in checkpoint.models()}
+    assert entries['grin'].checkpoint is None
+    assert entries['grin'].parameters == pytest.approx(341_563_599, rel=0.002)
+    shipped = entries[checkpoint.SHIPPED_DEFAULT]
+    assert shipped.checkpoint is not None
+    weights = Path(shipped.checkpoint) / 'model.safetensors'
+    assert weights.stat().st_size < 25e6
+    assert shipped.parameters == sum(v.numel() for v in load_file(weights).values())

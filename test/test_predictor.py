@@ -1,0 +1,174 @@
+"""Predictor: the camera follows the image, rectified views come back, seeds, medians, devices."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from metric_depth_ros import geometry
+from metric_depth_ros.calibration import Calibration
+from metric_depth_ros.methods.grin import Grin, GrinConfig
+from metric_depth_ros.predictor import Predictor, find_device, middle
+from metric_depth_ros.types import Camera, Conditioning, Frame, MetricDepthError
+
+CAMERA = Camera(300, 310, 157.0, 122.0, 320, 240)
+NORMAL = torch.tensor([0.1, -0.25, 1.0])  # of the plane that PlaneMethod sees
+
+
+class PlaneMethod(nn.Module):
+    """Sees the plane NORMAL . p = 2 wherever its rays look; sample k is k % farther."""
+
+    multiple_of = 8
+    working_pixels = 64 * 48
+
+    def __init__(self, takes_rays: bool = True) -> None:
+        super().__init__()
+        self.takes_rays = takes_rays
+        self.seen: Conditioning | None = None
+
+    def draw(
+        self,
+        conditioning: Conditioning,
+        num_samples: int,
+        generator: torch.Generator,
+        *,
+        num_steps: int | None = None,
+    ) -> Tensor:
+        self.seen = conditioning
+        ray = conditioning.rays
+        depth = 2 * ray[2] / torch.einsum('c,chw->hw', NORMAL, ray)
+        depth = torch.where(conditioning.valid, depth, torch.nan)
+        return torch.stack([depth * (1 + k / 100) for k in range(num_samples)])
+
+
+def frame(camera: Camera, seed: int = 0) -> Frame:
+    generator = torch.Generator().manual_seed(seed)
+    small = torch.rand(1, 3, 6, 8, generator=generator)
+    size = (camera.height, camera.width)
+    image = nn.functional.interpolate(small, size, mode='bicubic')[0].clamp(0, 1) * 255
+    return Frame(image.permute(1, 2, 0).to(torch.uint8), camera, stamp_ns=17, frame_id='optical')
+
+
+def plane_depth(camera: Camera) -> Tensor:
+    ray = geometry.rays(camera)
+    return 2 * ray[..., 2] / (ray @ NORMAL)
+
+
+def inner(values: Tensor) -> Tensor:
+    """Without the border, where a small image's outermost pixel centres do not reach."""
+    return values[8:-8, 8:-8]
+
+
+@pytest.mark.parametrize('takes_rays', [True, False])
+@pytest.mark.parametrize(
+    'camera',
+    [
+        CAMERA,
+        replace(CAMERA, fx=150.0, fy=155.0),
+        replace(CAMERA, distortion_model='plumb_bob', distortion=(-0.2, 0.05, 1e-3, -1e-3, 0.0)),
+        replace(CAMERA, distortion_model='equidistant', distortion=(0.02, 0.0, 0.0, 0.0)),
+    ],
+)
+def test_depth_of_a_plane_comes_back_for_every_camera(camera: Camera, takes_rays: bool) -> None:
+    prediction = Predictor(PlaneMethod(takes_rays), num_samples=1, device='cpu')(frame(camera))
+    depth, expected = inner(prediction.depth), inner(plane_depth(camera))
+    seen = torch.isfinite(depth)
+    assert seen.float().mean() > 0.95
+    # a curved lens bends inverse depth a little between the pixels of the working size
+    torch.testing.assert_close(depth[seen], expected[seen], rtol=3e-3, atol=0)
+    assert (prediction.camera, prediction.stamp_ns, prediction.frame_id) == (camera, 17, 'optical')
+
+
+def test_method_without_rays_gets_the_rectified_image() -> None:
+    camera = replace(CAMERA, distortion_model='plumb_bob', distortion=(-0.3, 0.1, 0.0, 0.0, 0.0))
+    rectified = geometry.rectified_camera(camera)
+    # Paint each pixel with the direction it looks in: a rectified image shows straight ramps.
+    ray = geometry.rays(camera)
+    paint = ((ray / ray[..., 2:] * 0.4 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
+    method = PlaneMethod(takes_rays=False)
+    predictor = Predictor(method, num_samples=1, device='cpu')
+    predictor(Frame(paint, camera))
+    assert method.seen is not None
+    view = geometry.resize_camera(rectified, 64, 48)
+    view_ray = geometry.rays(view).permute(2, 0, 1)
+    torch.testing.assert_close(method.seen.rays, view_ray)
+    expected = (view_ray / view_ray[2:] * 0.4 + 0.5) * 2 - 1
+    painted = method.seen.image[:2, 4:-4, 4:-4]
+    torch.testing.assert_close(painted, expected[:2, 4:-4, 4:-4], atol=0.02, rtol=0)
+
+
+def test_depth_is_the_median_and_std_the_calibrated_spread() -> None:
+    calibration = Calibration(std_scale=2.0, std_floor=0.0)
+    predictor = Predictor(PlaneMethod(), num_samples=5, device='cpu', calibration=calibration)
+    prediction = predictor(frame(CAMERA))
+    depth = inner(plane_depth(CAMERA))
+    torch.testing.assert_close(inner(prediction.depth), depth * 1.02, rtol=1e-4, atol=0)
+    # 0 to 4 % have a standard deviation of sqrt(2.5) %
+    torch.testing.assert_close(
+        inner(prediction.std), depth * 2 * 0.01 * 2.5**0.5, rtol=2e-3, atol=0
+    )
+
+
+def test_middle_of_an_even_number_and_of_infinities() -> None:
+    inf, nan = torch.inf, torch.nan
+    samples = torch.tensor([[1.0, 1.0, nan], [5.0, inf, nan], [2.0, 2.0, nan], [3.0, inf, nan]])
+    expected = torch.tensor([2.5, inf, nan])
+    torch.testing.assert_close(middle(samples), expected, equal_nan=True)
+
+
+@pytest.fixture(scope='module')
+def grin() -> Grin:
+    torch.manual_seed(0)
+    method = Grin(GrinConfig.tiny())
+    nn.init.normal_(method.head[1].weight, std=0.3)  # untrained, it would say one depth
+    return method
+
+
+def test_prediction_depends_on_frame_and_seed_alone(grin: Grin) -> None:
+    predictor = Predictor(grin, num_samples=2, seed=3, device='cpu')
+    first = predictor(frame(CAMERA))
+    predictor(frame(CAMERA, seed=1))
+    again = predictor(frame(CAMERA))
+    assert torch.equal(first.depth, again.depth)
+    assert torch.equal(first.std.nan_to_num(-1.0), again.std.nan_to_num(-1.0))
+    predictor.seed = 4
+    assert not torch.equal(first.depth, predictor(frame(CAMERA)).depth)
+
+
+@pytest.mark.parametrize('size', [(320, 240), (241, 317), (100, 37), (33, 200)])
+def test_every_pixel_of_every_size_is_predicted(grin: Grin, size: tuple[int, int]) -> None:
+    camera = Camera(200, 200, size[0] / 2, size[1] / 2, *size)
+    prediction = Predictor(grin, num_samples=2, device='cpu')(frame(camera))
+    assert prediction.depth.shape == (size[1], size[0])
+    finite = torch.isfinite(prediction.depth)
+    assert bool((finite | prediction.depth.isposinf()).all())
+    assert bool((prediction.std[finite] > 0).all())
+
+
+def test_pixels_without_a_ray_have_no_depth(grin: Grin) -> None:
+    camera = Camera(60, 60, 99.5, 99.5, 200, 200, 'equidistant', (0.0, 0.0, 0.0, 0.0))
+    prediction = Predictor(grin, num_samples=2, device='cpu')(frame(camera))
+    behind = geometry.rays(camera)[..., 2] < -0.1  # more than 95 degrees off the axis
+    assert behind.any()
+    assert bool(prediction.depth[behind].isnan().all())
+    assert bool(prediction.std[behind].isnan().all())
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        ({'num_samples': 0}, 'num_samples is 0, expected at least 1'),
+        ({'num_steps': 0}, 'num_steps is 0, expected at least 1'),
+        ({'device': 'abacus'}, "device is 'abacus', expected 'auto', 'cpu' or a GPU"),
+    ],
+)
+def test_arguments_out_of_range(grin: Grin, arguments: dict, message: str) -> None:
+    with pytest.raises(MetricDepthError, match=message):
+        Predictor(grin, **{'device': 'cpu', **arguments})
+
+
+def test_auto_is_a_gpu_where_there_is_one() -> None:
+    assert find_device('auto').type == ('cuda' if torch.cuda.is_available() else 'cpu')
