@@ -13,7 +13,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help='train a model from a recipe',
         description='Render the frames a recipe asks for, train on them, calibrate the error bar '
         'on held-out scenes and write a checkpoint to OUT/checkpoint.',
-        epilog='example: metric-depth train grin_small --out runs/grin_small',
+        epilog='example: metric-depth train grin-small --out runs/grin-small',
     )
     parser.add_argument('recipe', help='name of a recipe of the package, or a YAML file')
     parser.add_argument('--out', type=Path, required=True, help='folder of the run')

@@ -227,7 +227,7 @@ class Grin(nn.Module):
     Config: ClassVar[type[GrinConfig]] = GrinConfig
     PRESETS: ClassVar[dict[str, Callable[[], GrinConfig]]] = {
         'grin': GrinConfig.paper,
-        'grin_small': GrinConfig.small,
+        'grin-small': GrinConfig.small,
     }
     SOURCE = 'Guizilini et al. 2024, GRIN; its authors published no weights'
     takes_rays = True
@@ -254,6 +254,8 @@ class Grin(nn.Module):
         # only the code changes from step to step.
         self.to_local = nn.Linear(config.local_width + geometry, width)
         self.from_code = nn.Linear(1, width, bias=False)
+        bound = (1 + self.to_local.in_features) ** -0.5
+        nn.init.uniform_(self.from_code.weight, -bound, bound)  # as in the one layer
         self.from_merged = nn.Linear(config.global_width, width) if config.pixel_features else None
 
         self.rin = Rin(config.rin)

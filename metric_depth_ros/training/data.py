@@ -65,9 +65,15 @@ def render_pool(
             jobs.append((path, data, split, number, count))
     done = data.frames - sum(job[-1] for job in jobs)
     progress(done, data.frames)
-    if jobs:
-        context = multiprocessing.get_context('spawn')  # fork and torch's threads do not mix
-        with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=context) as pool:
+    if len(jobs) == 1:  # not worth a process
+        progress(done + _render_shard(*jobs[0]), data.frames)
+    elif jobs:
+        with ProcessPoolExecutor(
+            workers or os.cpu_count(),
+            mp_context=multiprocessing.get_context('spawn'),  # fork and torch do not mix
+            initializer=torch.set_num_threads,
+            initargs=(1,),
+        ) as pool:
             for future in as_completed([pool.submit(_render_shard, *job) for job in jobs]):
                 done += future.result()
                 progress(done, data.frames)
@@ -77,7 +83,6 @@ def render_pool(
 def _render_shard(path: Path, data: SyntheticData, split: str, number: int, count: int) -> int:
     from ..synthetic import render_batch
 
-    torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(data.seed * 1_000_003 + number)
     images, distances, rays = [], [], []
     for start in range(0, count, _RENDER_BATCH):

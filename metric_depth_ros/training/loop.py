@@ -86,8 +86,8 @@ def train(
     torch.manual_seed(recipe.seed)  # the initial weights; nothing later uses this generator
     method = METHODS[recipe.method](METHODS[recipe.method].PRESETS[recipe.preset]()).to(device)
     run = Run(recipe, method)
-    step = run.load(state_file) if state_file.exists() else 0
-    curve = Curve(out / 'curve.jsonl', step)
+    curve = Curve(out / 'curve.jsonl')
+    step = run.load(state_file, curve) if state_file.exists() else 0
     while step < recipe.steps:
         loss = run.step(step, frames, device)
         step += 1
@@ -97,7 +97,7 @@ def train(
         if step % recipe.validate_every == 0 or step == recipe.steps:
             curve.write(step, validate(run.average.module, heldout, seed=recipe.seed))
         if step % recipe.save_every == 0 or step == recipe.steps or out_of_time:
-            run.save(state_file, step)
+            run.save(state_file, step, curve)
         if out_of_time and step < recipe.steps:
             return None
 
@@ -161,14 +161,15 @@ class Run:
             named |= {f'optimizer.{number}.{k}': v for k, v in moments.items()}
         return named
 
-    def save(self, path: Path, step: int) -> None:
+    def save(self, path: Path, step: int, curve: Curve) -> None:
         """Write the state; the old one stays until the new one is whole."""
         partial = path.with_suffix('.partial')
         tensors = {k: v.detach().cpu().contiguous().clone() for k, v in self.tensors().items()}
-        save_file(tensors, partial, metadata={'step': str(step), 'recipe': repr(self.recipe)})
+        about = {'step': str(step), 'recipe': repr(self.recipe), 'curve': curve.pending()}
+        save_file(tensors, partial, metadata=about)
         partial.replace(path)
 
-    def load(self, path: Path) -> int:
+    def load(self, path: Path, curve: Curve) -> int:
         """Read the state; the step it was written after."""
         try:
             with safe_open(path, framework='pt') as file:
@@ -189,7 +190,9 @@ class Run:
             state.setdefault(int(number), {})[name] = value
         groups = self.optimizer.state_dict()['param_groups']
         self.optimizer.load_state_dict({'state': state, 'param_groups': groups})
-        return int(metadata['step'])
+        step = int(metadata['step'])
+        curve.resume(step, metadata['curve'])
+        return step
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:
@@ -201,15 +204,18 @@ def learning_rate(recipe: Recipe, step: int) -> float:
 
 
 class Curve:
-    """The mean losses since the last validation, appended to a file of JSON lines."""
+    """The training curve: a file of JSON lines, one every validation, with the mean losses since.
 
-    def __init__(self, path: Path, step: int) -> None:
+    `pending` is what has been added since the last line; it is saved with the state, so that a
+    run that was resumed writes the very lines of one that was not.
+    """
+
+    def __init__(self, path: Path) -> None:
         self.path = path
-        kept = [line for line in self.lines() if line['step'] <= step]
-        path.write_text(''.join(json.dumps(line) + '\n' for line in kept))
         self._sums: dict[str, float] = {}
         self._count = 0
-        self._start = time.monotonic()
+        self._seconds = 0.0
+        self._last = time.monotonic()
 
     def lines(self) -> list[dict[str, float]]:
         """All lines, oldest first; [] before the first."""
@@ -218,17 +224,32 @@ class Curve:
         return [json.loads(line) for line in self.path.read_text().splitlines()]
 
     def add(self, losses: dict[str, float]) -> None:
+        """Count the losses of one step, and the time since the step before."""
         for name, value in losses.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
         self._count += 1
+        now = time.monotonic()
+        self._seconds += now - self._last
+        self._last = now
 
     def write(self, step: int, scores: dict[str, float]) -> None:
+        """Append a line; `seconds` is of training alone."""
         means = {name: total / self._count for name, total in self._sums.items()}
-        seconds = time.monotonic() - self._start
-        line = {'step': step, 'seconds': round(seconds, 1), **means, **scores}
+        line = {'step': step, 'seconds': round(self._seconds, 1), **means, **scores}
         with self.path.open('a') as file:
             file.write(json.dumps(line) + '\n')
-        self._sums, self._count, self._start = {}, 0, time.monotonic()
+        self._sums, self._count, self._seconds = {}, 0, 0.0
+        self._last = time.monotonic()
+
+    def pending(self) -> str:
+        return json.dumps([self._sums, self._count, self._seconds])
+
+    def resume(self, step: int, pending: str) -> None:
+        """Go back to where the state of `step` was saved."""
+        kept = [line for line in self.lines() if line['step'] <= step]
+        self.path.write_text(''.join(json.dumps(line) + '\n' for line in kept))
+        self._sums, self._count, self._seconds = json.loads(pending)
+        self._last = time.monotonic()
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -1,0 +1,185 @@
+"""The training loop on a tiny recipe: learns, stops, resumes to the bit, writes a checkpoint."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from metric_depth_ros import checkpoint
+from metric_depth_ros.errors import MetricDepthError
+from metric_depth_ros.methods.grin import Grin, GrinConfig
+from metric_depth_ros.training.data import FramePool, augment, render_pool
+from metric_depth_ros.training.loop import learning_rate, train
+from metric_depth_ros.training.recipe import (
+    RECIPES,
+    Recipe,
+    RecipeError,
+    SyntheticData,
+    load_recipe,
+)
+
+DATA = SyntheticData(frames=8, width=64, height=32, scenes='both', seed=1)
+
+
+@pytest.fixture(autouse=True)
+def tiny_preset(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(Grin.PRESETS, 'tiny', GrinConfig.tiny)
+
+
+@pytest.fixture
+def recipe() -> Recipe:
+    small = load_recipe('grin-small')
+    return dataclasses.replace(
+        small, preset='tiny', name='tiny', data=DATA, validation=dataclasses.replace(DATA, seed=2),
+        steps=6, batch_size=4, warmup_steps=2, save_every=100, validate_every=3, precision='fp32',
+    )  # fmt: skip
+
+
+def test_a_stopped_and_resumed_run_is_the_same_run(recipe: Recipe, tmp_path: Path) -> None:
+    whole = train(recipe, tmp_path / 'whole')
+    stopped = tmp_path / 'stopped'
+    legs = 0
+    while (folder := train(recipe, stopped, resume=legs > 0, max_minutes=0)) is None:
+        legs += 1
+    assert legs == 5  # no time at all: one step a leg
+    assert whole is not None
+    expected = load_file(whole / 'model.safetensors')
+    for key, value in load_file(folder / 'model.safetensors').items():
+        assert torch.equal(value, expected[key]), key
+    curves = []
+    for run in (tmp_path / 'whole', stopped):
+        lines = [json.loads(line) for line in (run / 'curve.jsonl').read_text().splitlines()]
+        curves.append([{k: v for k, v in line.items() if k != 'seconds'} for line in lines])
+    assert curves[0] == curves[1]
+    assert [line['step'] for line in curves[0]] == [3, 6]
+
+
+def test_the_checkpoint_is_whole_and_its_card_tells_the_truth(
+    recipe: Recipe, tmp_path: Path
+) -> None:
+    folder = train(recipe, tmp_path / 'run')
+    assert folder is not None
+    loaded = checkpoint.load(folder)
+    assert loaded.card.name == 'tiny'
+    assert loaded.method.config == GrinConfig.tiny()
+    assert loaded.card.calibration.std_scale > 0
+    assert '| **tiny** |' in loaded.card.readme
+    assert '4 held-out frames' in loaded.card.readme
+
+
+def test_the_loss_falls(recipe: Recipe, tmp_path: Path) -> None:
+    longer = dataclasses.replace(recipe, steps=60, validate_every=20, learning_rate=0.003)
+    train(longer, tmp_path / 'run')
+    lines = (tmp_path / 'run' / 'curve.jsonl').read_text().splitlines()
+    losses = [json.loads(line)['loss'] for line in lines]
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_a_run_is_not_overwritten_nor_mixed_with_another(recipe: Recipe, tmp_path: Path) -> None:
+    train(recipe, tmp_path / 'run', max_minutes=0)
+    with pytest.raises(MetricDepthError, match='holds a run already: --resume it'):
+        train(recipe, tmp_path / 'run')
+    other = dataclasses.replace(recipe, seed=5)
+    with pytest.raises(MetricDepthError, match='was made by another recipe'):
+        train(other, tmp_path / 'run', resume=True)
+    (tmp_path / 'run' / 'state.safetensors').write_bytes(b'nothing')
+    with pytest.raises(MetricDepthError, match='is not the state of a run'):
+        train(recipe, tmp_path / 'run', resume=True)
+
+
+def test_a_loss_that_is_not_a_number_stops_the_run(recipe: Recipe, tmp_path: Path) -> None:
+    wild = dataclasses.replace(recipe, learning_rate=1e30, warmup_steps=1)
+    with pytest.raises(MetricDepthError, match='expected a finite number'):
+        train(wild, tmp_path / 'run')
+
+
+def test_learning_rate_rises_then_falls_to_zero(recipe: Recipe) -> None:
+    recipe = dataclasses.replace(recipe, steps=102, warmup_steps=2, learning_rate=1.0)
+    assert [learning_rate(recipe, k) for k in (0, 1, 2)] == [0.5, 1.0, 1.0]
+    assert learning_rate(recipe, 52) == pytest.approx(0.5)
+    assert learning_rate(recipe, 101) == pytest.approx((1 - math.cos(math.pi / 100)) / 2)
+
+
+def test_frames_are_kept_and_not_mixed_with_others(tmp_path: Path) -> None:
+    first = render_pool(tmp_path, DATA, 'train')
+    image = tmp_path / '00000.shard' / 'image.npy'
+    before = image.stat().st_mtime_ns
+    again = render_pool(tmp_path, DATA, 'train')
+    assert image.stat().st_mtime_ns == before
+    assert len(first) == len(again) == 8
+    with pytest.raises(MetricDepthError, match='holds frames of another recipe'):
+        render_pool(tmp_path, dataclasses.replace(DATA, seed=9), 'train')
+
+
+def test_a_batch_is_what_was_rendered_and_mirroring_keeps_its_geometry(tmp_path: Path) -> None:
+    pool = render_pool(tmp_path, DATA, 'train')
+    assert isinstance(pool, FramePool)
+    batch = pool.batch(list(range(8)))
+    norm = batch.rays.norm(dim=1)
+    torch.testing.assert_close(
+        norm[batch.inside], torch.ones_like(norm[batch.inside]), atol=1e-4, rtol=0
+    )
+    assert bool(batch.ray_distance[batch.valid].isfinite().all())
+    assert bool((batch.ray_distance[batch.valid] > 0).all())
+
+    changed = augment(batch, torch.Generator().manual_seed(0))
+    points = batch.rays * batch.ray_distance[:, None]
+    mirrored = changed.rays * changed.ray_distance[:, None]
+    flipped = 0
+    for i in range(8):
+        expected = points[i]
+        if not torch.equal(changed.valid[i], batch.valid[i]) or not torch.equal(
+            changed.ray_distance[i], batch.ray_distance[i]
+        ):
+            expected = points[i].flip(-1) * torch.tensor([-1.0, 1.0, 1.0])[:, None, None]
+            flipped += 1
+        at = changed.valid[i]
+        torch.testing.assert_close(mirrored[i][:, at], expected[:, at])
+    assert 0 < flipped < 8
+
+
+def test_every_shipped_recipe_loads() -> None:
+    for path in RECIPES.glob('*.yaml'):
+        assert load_recipe(path.stem) == load_recipe(path)
+
+
+@pytest.mark.parametrize(
+    ('line', 'message'),
+    [
+        ('steps: many', "steps is 'many', expected int"),
+        ('steps: 0', 'steps is 0, expected at least 1'),
+        ('method: unknown', "method is 'unknown', expected one of grin"),
+        ('preset: unknown', "preset is 'unknown', expected one of"),
+        ('precision: fp8', "precision is 'fp8', expected fp32 or bf16"),
+        ('flavour: sweet', 'the file has unknown flavour'),
+        ('data: none', 'data is str, expected fields'),
+        ('data: {frames: 1}', 'data lacks height, scenes, seed, width'),
+        ('"', 'is not YAML'),
+    ],
+)
+def test_malformed_recipes(tmp_path: Path, line: str, message: str) -> None:
+    text = (RECIPES / 'grin-small.yaml').read_text()
+    key = line.split(':')[0]
+    kept = text.split('\n')
+    if f'\n{key}:' in text:
+        start = next(i for i, row in enumerate(kept) if row.startswith(f'{key}:'))
+        end = start + 1
+        while end < len(kept) and kept[end].startswith(' '):
+            end += 1
+        del kept[start:end]
+    path = tmp_path / 'recipe.yaml'
+    path.write_text('\n'.join([*kept, line, '']))
+    with pytest.raises(RecipeError, match=message) as caught:
+        load_recipe(path)
+    assert '\n' not in str(caught.value)
+
+
+def test_unknown_recipe_names_the_known_ones() -> None:
+    with pytest.raises(RecipeError, match=r"recipe is 'nothing', expected a YAML file or one of"):
+        load_recipe('nothing')
