@@ -1,0 +1,217 @@
+"""Writing one scene down, primitive by primitive; `stack` makes a batch of tensors of several."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from random import Random
+
+import torch
+from torch import Generator, Tensor
+
+from .materials import texture_bank
+from .scene import Kind, Lights, Scenes
+
+Vector = tuple[float, float, float]
+WHITE: Vector = (1.0, 1.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Material:
+    """A texture of the bank and how it is laid on.
+
+    scale: stretches the texture's real size; 0 fits it to the face. gloss: 0 to 1.
+    """
+
+    texture: int
+    tint: Vector = WHITE
+    scale: float = 1.0
+    gloss: float = 0.0
+
+
+@dataclass
+class SceneLights:
+    """Light of one scene; the fields are those of scene.Lights."""
+
+    sun_direction: Vector = (0.0, 0.0, 1.0)
+    sun: Vector = (0.0, 0.0, 0.0)
+    lamps: list[tuple[Vector, Vector]] = field(default_factory=list)
+    ambient_up: Vector = (0.3, 0.3, 0.3)
+    ambient_down: Vector = (0.2, 0.2, 0.2)
+    zenith: Vector = (0.2, 0.4, 0.8)
+    horizon: Vector = (0.7, 0.8, 0.9)
+    clouds: float = 0.3
+    haze: float = 0.0
+
+
+class SceneBuilder:
+    """Primitives of one scene, in the order they are added.
+
+    Shapes are placed in the frame of the innermost `at`, so that a chair is described once,
+    around its own origin, and stands anywhere.
+    """
+
+    def __init__(self, random: Random, split: str, *, outdoor: bool) -> None:
+        self.random, self.split, self.outdoor = random, split, outdoor
+        self.lights = SceneLights()
+        self.rows: list[tuple] = []
+        self.rooms: list[tuple] = []
+        self._origin: Vector = (0.0, 0.0, 0.0)
+        self._yaw = 0.0
+        self._roles = texture_bank(split).roles
+
+    def material(
+        self, role: str, *, tint: float = 0.2, scale: float | None = None, gloss: float | None = None
+    ) -> Material:
+        """A random material for a role; tint: how much its colour may differ from the texture's."""
+        random = self.random
+        value = random.uniform(1 - tint, 1 + 0.5 * tint)
+        colour = tuple(value * random.uniform(1 - tint / 2, 1 + tint / 2) for _ in range(3))
+        return Material(
+            random.choice(self._roles[role]),
+            colour,  # type: ignore[arg-type]
+            random.uniform(0.85, 1.15) if scale is None else scale,
+            random.choice((0.0, 0.0, 0.3, 0.8)) if gloss is None else gloss,
+        )
+
+    @contextmanager
+    def at(self, x: float, y: float, z: float = 0.0, yaw: float = 0.0) -> Iterator[None]:
+        """Shapes added inside are placed around (x, y, z), turned by yaw (radians)."""
+        outer = self._origin, self._yaw
+        self._origin, self._yaw = self._world((x, y, z)), self._yaw + yaw
+        try:
+            yield
+        finally:
+            self._origin, self._yaw = outer
+
+    def box(self, centre: Vector, size: Vector, material: Material, **more: object) -> None:
+        self._add(Kind.BOX, centre, size, material, **more)
+
+    def cylinder(
+        self, centre: Vector, radius: float, height: float, material: Material, **more: object
+    ) -> None:
+        """Upright; `tilt` lays it along another axis."""
+        self._add(Kind.CYLINDER, centre, (2 * radius, 2 * radius, height), material, **more)
+
+    def ellipsoid(self, centre: Vector, size: Vector, material: Material, **more: object) -> None:
+        self._add(Kind.ELLIPSOID, centre, size, material, **more)
+
+    def room(self, centre: Vector, size: Vector, material: Material, **more: object) -> None:
+        """Hollow; rooms that overlap are one space."""
+        self._add(Kind.ROOM, centre, size, material, **more)
+
+    def _world(self, point: Vector) -> Vector:
+        c, s = math.cos(self._yaw), math.sin(self._yaw)
+        x, y, z = self._origin
+        return (x + c * point[0] - s * point[1], y + s * point[0] + c * point[1], z + point[2])
+
+    def _add(
+        self,
+        kind: Kind,
+        centre: Vector,
+        size: Vector,
+        material: Material,
+        *,
+        top: Material | None = None,
+        bottom: Material | None = None,
+        front: Material | None = None,
+        yaw: float = 0.0,
+        pitch: float = 0.0,
+        roll: float = 0.0,
+        glow: float = 0.0,
+    ) -> None:
+        """size: full extents, metres. yaw, pitch, roll: radians about z, then y, then x."""
+        faces = (material, top or material, bottom or material, front or material)
+        row = (
+            int(kind),
+            self._world(centre),
+            (self._yaw + yaw, pitch, roll),
+            tuple(max(s, 1e-3) / 2 for s in size),
+            [face.texture for face in faces],
+            [face.tint for face in faces],
+            [face.scale for face in faces],
+            (self.random.random(), self.random.random()),
+            material.gloss,
+            glow,
+        )
+        (self.rooms if kind == Kind.ROOM else self.rows).append(row)
+
+
+def seeded(generator: Generator) -> Random:
+    """A fast source of single numbers, seeded from a torch generator."""
+    return Random(int(torch.randint(2**62, (), generator=generator)))
+
+
+def stack(builders: Sequence[SceneBuilder]) -> Scenes:
+    """Pads the scenes to a common number of rooms and of other primitives."""
+    num_rooms = max(len(b.rooms) for b in builders)
+    num_rest = max(len(b.rows) for b in builders)
+    padding = (-1, (0, 0, 0), (0, 0, 0), (1, 1, 1), [0] * 4, [WHITE] * 4, [1] * 4, (0, 0), 0, 0)
+    rows = [
+        part
+        for b in builders
+        for part in (
+            *b.rooms,
+            *[padding] * (num_rooms - len(b.rooms)),
+            *b.rows,
+            *[padding] * (num_rest - len(b.rows)),
+        )
+    ]
+    columns = [torch.tensor(column) for column in zip(*rows, strict=True)]
+    kind, centre, angles, half, texture, tint, scale, offset, gloss, glow = (
+        column.reshape(len(builders), -1, *column.shape[1:]) for column in columns
+    )
+    return Scenes(
+        kind=kind,
+        centre=centre.float(),
+        rotation=rotation_matrix(angles.float()),
+        half_size=half.float(),
+        texture=texture,
+        tint=tint.float(),
+        texture_scale=scale.float(),
+        texture_offset=offset.float(),
+        gloss=gloss.float(),
+        glow=glow.float(),
+        outdoor=torch.tensor([b.outdoor for b in builders]),
+        lights=_stack_lights([b.lights for b in builders]),
+        num_rooms=num_rooms,
+        split=builders[0].split,
+    )
+
+
+def _stack_lights(lights: Sequence[SceneLights]) -> Lights:
+    count = max(1, *(len(light.lamps) for light in lights)) if len(lights) > 1 else max(
+        1, len(lights[0].lamps)
+    )
+    dark = ((0.0, 0.0, 0.0), (0.0, 0.0, 0.0))
+    lamps = torch.tensor([[*x.lamps, *[dark] * (count - len(x.lamps))] for x in lights])
+
+    def column(name: str) -> Tensor:
+        return torch.tensor([getattr(light, name) for light in lights], dtype=torch.float32)
+
+    sun_direction = column('sun_direction')
+    return Lights(
+        sun_direction=sun_direction / sun_direction.norm(dim=-1, keepdim=True),
+        sun=column('sun'),
+        lamp_position=lamps[:, :, 0].float(),
+        lamp=lamps[:, :, 1].float(),
+        ambient_up=column('ambient_up'),
+        ambient_down=column('ambient_down'),
+        zenith=column('zenith'),
+        horizon=column('horizon'),
+        clouds=column('clouds'),
+        haze=column('haze'),
+    )
+
+
+def rotation_matrix(angles: Tensor) -> Tensor:
+    """(..., 3) yaw, pitch, roll in radians -> (..., 3, 3) = Rz(yaw) Ry(pitch) Rx(roll)."""
+    (cz, cy, cx), (sz, sy, sx) = angles.cos().unbind(-1), angles.sin().unbind(-1)
+    rows = [
+        torch.stack([cz * cy, cz * sy * sx - sz * cx, cz * sy * cx + sz * sx], -1),
+        torch.stack([sz * cy, sz * sy * sx + cz * cx, sz * sy * cx - cz * sx], -1),
+        torch.stack([-sy, cy * sx, cy * cx], -1),
+    ]
+    return torch.stack(rows, -2)

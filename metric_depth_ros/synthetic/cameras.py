@@ -1,0 +1,213 @@
+"""Random cameras, and places from which to look: as hands and robots hold them."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+from .. import geometry
+from ..types import Camera, MetricDepthError
+from .builder import seeded
+from .raycast import cast, gather
+from .scene import Kind, Scenes
+
+# Horizontal fields of view that training never sees and held-out frames always have, degrees.
+HELDOUT_FOV = (70.0, 80.0)
+LENSES = ('none', 'plumb_bob', 'equidistant', 'rational_polynomial')
+# How far a camera keeps from every surface, metres.
+CLEARANCE = 0.25
+# Views tried before the best of them is taken; the size at which they are judged.
+ATTEMPTS = 6
+PROBE = (16, 12)
+
+
+def random_camera(
+    width: int,
+    height: int,
+    generator: Generator,
+    *,
+    fov_deg: tuple[float, float] = (40.0, 110.0),
+    lens: str = 'mixed',
+    split: str | None = None,
+) -> Camera:
+    """A camera with an off-centre principal point and, mostly, a distorted lens.
+
+    Args:
+        fov_deg: range of the horizontal field of view, degrees.
+        lens: a distortion model, or 'mixed': half of them rectified.
+        split: 'train' leaves out HELDOUT_FOV, 'heldout' takes nothing else, None does neither.
+
+    Raises:
+        MetricDepthError: an unknown lens, or a range that the split leaves empty.
+    """
+    if lens != 'mixed' and lens not in LENSES:
+        raise MetricDepthError(f'lens is {lens!r}, expected mixed, {", ".join(LENSES)}')
+    random = seeded(generator)
+    fov = math.radians(_fov(random.random(), fov_deg, split))
+    if lens == 'mixed':
+        lens = random.choices(LENSES, (0.5, 0.25, 0.15, 0.1))[0]
+    cx = (width - 1) / 2 + width * random.gauss(0, 0.02)
+    cy = (height - 1) / 2 + height * random.gauss(0, 0.02)
+    half = width / 2
+    focal = half / (fov / 2) if lens == 'equidistant' else half / math.tan(fov / 2)
+    aspect = 1 + random.gauss(0, 0.003)
+    # Coefficients as lenses of that field of view have them: their effect at the corner is
+    # bounded, so that every pixel has one ray.
+    corner = 1.12 * math.hypot(width / 2, height / 2) / focal
+    k1, k2 = random.uniform(-0.11, 0.05) / corner**2, random.uniform(-0.005, 0.01) / corner**4
+    p1, p2 = random.gauss(0, 0.0007), random.gauss(0, 0.0007)
+    distortion: tuple[float, ...] = {
+        'none': (),
+        'plumb_bob': (k1, k2, p1, p2, 0.0),
+        'rational_polynomial': (k1 + 0.02, k2, p1, p2, 0.0, 0.02, 0.0, 0.0),
+        'equidistant': (random.uniform(-0.03, 0.03), random.uniform(-0.005, 0.005), 0.0, 0.0),
+    }[lens]
+    return Camera(focal, focal * aspect, cx, cy, width, height, lens, distortion)
+
+
+def _fov(position: float, fov_deg: tuple[float, float], split: str | None) -> float:
+    """The angle at `position` (0 to 1) of the range's parts that belong to the split."""
+    low, high = fov_deg
+    inside = (max(low, HELDOUT_FOV[0]), min(high, HELDOUT_FOV[1]))
+    if split == 'heldout':
+        parts = [inside]
+    elif split == 'train':
+        parts = [(low, min(high, HELDOUT_FOV[0])), (max(low, HELDOUT_FOV[1]), high)]
+    else:
+        parts = [(low, high)]
+    parts = [part for part in parts if part[1] >= part[0]]
+    if not parts:
+        raise MetricDepthError(
+            f'fov_deg is {fov_deg}, which holds no angle of split {split!r}: '
+            f'{HELDOUT_FOV} degrees are held out'
+        )
+    rest = position * sum(b - a for a, b in parts)
+    for a, b in parts:
+        if rest <= b - a:
+            return a + rest
+        rest -= b - a
+    return parts[-1][1]
+
+
+def look(position: Tensor, yaw: Tensor, pitch: Tensor, roll: Tensor) -> Tensor:
+    """(B, 4, 4) world_from_camera of optical frames at position (B, 3).
+
+    yaw about the world's z, 0 looks along x; pitch > 0 looks up; roll > 0 turns clockwise as
+    the camera sees it; radians, (B,).
+    """
+    zero = torch.zeros_like(yaw)
+    forward = torch.stack(
+        [yaw.cos() * pitch.cos(), yaw.sin() * pitch.cos(), pitch.sin()], -1
+    )
+    level = torch.stack([yaw.sin(), -yaw.cos(), zero], -1)
+    down = torch.linalg.cross(forward, level)
+    c, s = roll.cos()[..., None], roll.sin()[..., None]
+    right, down = c * level + s * down, c * down - s * level
+    pose = torch.eye(4).expand(*yaw.shape, 4, 4).clone().to(position)
+    pose[..., :3, 0], pose[..., :3, 1], pose[..., :3, 2] = right, down, forward
+    pose[..., :3, 3] = position
+    return pose
+
+
+def clearance(scenes: Scenes, position: Tensor) -> Tensor:
+    """(B,) about how far position (B, 3) is from the nearest surface; < 0 inside of a thing.
+
+    Distances to bounding boxes, which is what a camera should keep from anything.
+    """
+    offset = position[:, None] - scenes.centre
+    local = (scenes.rotation.transpose(-1, -2) @ offset[..., None])[..., 0]
+    beyond = local.abs() - scenes.half_size
+    outside = beyond.clamp(min=0).norm(dim=-1) + beyond.amax(-1).clamp(max=0)
+    solid = (scenes.kind != Kind.NONE) & (scenes.kind != Kind.ROOM)
+    distance = torch.where(solid, outside, torch.inf).amin(1)
+    if not scenes.num_rooms:
+        return distance
+    in_room = torch.where(scenes.kind == Kind.ROOM, -outside, -torch.inf).amax(1)
+    return torch.where(scenes.outdoor, distance, torch.minimum(distance, in_room))
+
+
+def random_pose(
+    scenes: Scenes, generator: Generator, cameras: list[Camera] | None = None
+) -> Tensor:
+    """(B, 4, 4) world_from_camera: one view of each scene that is worth learning from.
+
+    Hand-held and robots' heights (indoors 0.2 to 2 m, outdoors 0.3 to 2.2 m), pitch and roll;
+    never inside of a thing; of several tries the one that sees most: structure at several
+    depths, floor, no wall that fills the view.
+    """
+    count = len(scenes)
+    cameras = cameras or [Camera(8, 8, 7.5, 5.5, *PROBE)] * count
+    small = torch.stack(
+        [geometry.rays(geometry.resize_camera(camera, *PROBE)) for camera in cameras]
+    )
+    small = torch.where(small.isfinite(), small, torch.tensor([0.0, 0.0, 1.0]))
+    small = small.to(scenes.device)
+    best, best_score = None, torch.full((count,), -torch.inf)
+    for _ in range(ATTEMPTS):
+        pose = _try_pose(scenes, generator)
+        score = _worth(scenes, pose, small).cpu()
+        if best is None:
+            best = pose
+        better = score > best_score
+        best = torch.where(better[:, None, None].to(pose.device), pose, best)
+        best_score = torch.where(better, score, best_score)
+    assert best is not None
+    return best
+
+
+def _try_pose(scenes: Scenes, generator: Generator) -> Tensor:
+    count = len(scenes)
+    device = scenes.device
+    outdoor = scenes.outdoor.cpu()
+    room = scenes.half_size[:, 0].cpu()
+    place, clear = torch.zeros(count, 3), torch.full((count,), -torch.inf)
+    for _ in range(4):  # of a few places, one with enough air around it
+        u = torch.rand(count, 5, generator=generator)
+        inside = (2 * u[:, :2] - 1) * (room[:, :2] - 0.35).clamp(min=0.05)
+        street = torch.stack([u[:, 0] * 24 - 12, (u[:, 1] * 2 - 1) * 7], -1)
+        low, high = torch.where(outdoor, 0.3, 0.2), torch.where(outdoor, 1.1, 0.9)
+        robot = low + (high - low) * u[:, 2]
+        hand = 1.0 + (torch.where(outdoor, 2.2, 2.0) - 1.0) * u[:, 3]
+        height = torch.where(u[:, 4] < 0.4, robot, hand)
+        height = torch.where(outdoor, height, torch.minimum(height, room[:, 2] * 2 - 0.3))
+        tried = torch.cat([torch.where(outdoor[:, None], street, inside), height[:, None]], -1)
+        air = clearance(scenes, tried.to(device)).cpu()
+        better = (air > clear) & (clear < CLEARANCE)
+        place = torch.where(better[:, None], tried, place)
+        clear = torch.where(better, air, clear)
+    n = torch.randn(count, 2, generator=generator)
+    t = torch.rand(count, 2, generator=generator)
+    wide = torch.where(outdoor, 0.1, 0.2)
+    # Higher cameras look further down.
+    pitch = -0.09 * (place[:, 2] - 0.5).clamp(min=0) - 0.03 + wide * n[:, 0]
+    roll = torch.where(t[:, 1] < 0.2, 0.2, 0.035) * n[:, 1]
+    yaw = 2 * math.pi * t[:, 0]
+    return look(place, yaw, pitch.clamp(-0.9, 0.5), roll.clamp(-0.5, 0.5)).to(device)
+
+
+def _worth(scenes: Scenes, pose: Tensor, rays: Tensor) -> Tensor:
+    """(B,) how much a view teaches; a view from inside of a thing comes last."""
+    directions = F.normalize(torch.einsum('bij,bhwj->bhwi', pose[:, :3, :3], rays), dim=-1)
+    hits = cast(scenes, pose[:, :3, 3], directions)
+    distance = hits.ray_distance.clamp(max=80.0).flatten(1)
+    low, middle, high = distance.quantile(
+        torch.tensor([0.05, 0.5, 0.95], device=distance.device), dim=1
+    )
+    which = hits.primitive.flatten(1)
+    position = pose[:, None, None, :3, 3] + hits.ray_distance[..., None] * directions
+    floor = ((position[..., 2].abs() < 0.2) & (hits.primitive >= 0)).flatten(1).float().mean(1)
+    things = torch.stack([row.unique().numel() * torch.ones(()) for row in which])
+    largest = torch.stack([(row == row.mode().values).float().mean() for row in which])
+    is_room = gather(scenes.kind, hits.primitive).flatten(1) == Kind.ROOM
+    sky = (which < 0).float().mean(1)
+    things = things.to(distance.device)
+    score = torch.log(high / low.clamp(min=0.1)).clamp(max=4) + 0.1 * things.clamp(max=20)
+    score = score + (4 * floor).clamp(max=0.6)
+    score = score - 3.0 * (middle < torch.where(scenes.outdoor, 2.0, 0.6)).float()
+    score = score - 3.0 * ((largest.to(score) > 0.75) & ~is_room.any(1)).float()
+    score = score - 3.0 * (sky > 0.6).float()
+    clear = clearance(scenes, pose[:, :3, 3])
+    return score - 100.0 * (CLEARANCE - clear).clamp(min=0)

@@ -1,0 +1,40 @@
+"""Scenes by kind and split."""
+
+from __future__ import annotations
+
+from torch import Generator
+
+from ..types import MetricDepthError
+from .builder import seeded, stack
+from .indoor import furnish
+from .materials import SPLITS
+from .outdoor import lay_out
+from .scene import Scenes
+
+KINDS = ('indoor', 'outdoor', 'both')
+
+
+def make_scenes(kind: str, count: int, generator: Generator, *, split: str = 'train') -> Scenes:
+    """Random scenes.
+
+    Args:
+        kind: 'indoor', 'outdoor' or 'both' (two thirds indoor).
+        count: how many.
+        generator: on the CPU.
+        split: 'train', or 'heldout' for textures and layouts that 'train' never shows.
+
+    Raises:
+        MetricDepthError: an unknown kind or split, or a count below 1.
+    """
+    if kind not in KINDS:
+        raise MetricDepthError(f'scene kind is {kind!r}, expected one of {", ".join(KINDS)}')
+    if split not in SPLITS:
+        raise MetricDepthError(f'split is {split!r}, expected one of {", ".join(SPLITS)}')
+    if count < 1:
+        raise MetricDepthError(f'scene count is {count}, expected at least 1')
+    builders = []
+    for _ in range(count):
+        random = seeded(generator)
+        outdoor = random.random() < {'indoor': 0.0, 'outdoor': 1.0, 'both': 1 / 3}[kind]
+        builders.append((lay_out if outdoor else furnish)(random, split))
+    return stack(builders)

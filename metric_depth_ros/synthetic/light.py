@@ -1,0 +1,124 @@
+"""Light: the sky, the sun and the lamps on a surface, shadows, darkened corners, haze."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .raycast import Surface, cast
+from .scene import Lights, Scenes
+
+# The sun as a point: near enough for float32, far enough for parallel shadows.
+SUN_DISTANCE = 400.0
+# A lamp is no point: its light stops growing nearer than this.
+LAMP_RADIUS = 0.25
+
+
+def irradiance(
+    scenes: Scenes, surface: Surface, occlusion: Tensor, *, shadows: bool = True
+) -> Tensor:
+    """Light that falls on each pixel's surface, (B, H, W, 3).
+
+    occlusion: (B, H, W) share of the ambient light that arrives, 0 to 1.
+    """
+    lights, normal, position = scenes.lights, surface.normal, surface.position
+    up = 0.5 + 0.5 * normal[..., 2:]
+    total = torch.lerp(_pixel(lights.ambient_down), _pixel(lights.ambient_up), up)
+    total = total * occlusion[..., None]
+
+    sun = (normal * _pixel(lights.sun_direction)).sum(-1).clamp(min=0)
+    if shadows and bool((lights.sun > 0).any()):
+        place = lights.sun_direction * SUN_DISTANCE
+        sun = sun * _lit(scenes, place, position)
+    total = total + sun[..., None] * _pixel(lights.sun)
+
+    for index in range(lights.lamp.shape[1]):
+        place = lights.lamp_position[:, index]
+        if not bool((lights.lamp[:, index] > 0).any()):
+            continue
+        offset = _pixel(place) - position
+        squared = (offset * offset).sum(-1)
+        cosine = (normal * offset).sum(-1).clamp(min=0) / squared.sqrt().clamp(min=1e-3)
+        strength = cosine / (squared + LAMP_RADIUS**2)
+        if shadows and index == 0:
+            strength = strength * _lit(scenes, place, position)
+        total = total + strength[..., None] * _pixel(lights.lamp[:, index])
+    return total
+
+
+def _lit(scenes: Scenes, place: Tensor, position: Tensor) -> Tensor:
+    """1 where the light at place (B, 3) sees position (B, H, W, 3), else 0."""
+    offset = position - _pixel(place)
+    distance = offset.norm(dim=-1)
+    hits = cast(scenes, place, offset / distance.clamp(min=1e-6)[..., None])
+    return (hits.ray_distance > distance - 0.01 - 1e-4 * distance).float()
+
+
+def ambient_occlusion(
+    position: Tensor, normal: Tensor, valid: Tensor, *, radius: float = 0.5
+) -> Tensor:
+    """Share of the ambient light that arrives, from neighbouring pixels, (B, H, W).
+
+    A neighbour that rises above the surface's horizon within `radius` metres takes light away
+    (Mittring, "Finding next gen", 2007, in its cosine-weighted form).
+    """
+    height, width = position.shape[1:3]
+    blocked = torch.zeros_like(valid, dtype=torch.float32)
+    step = max(2, width // 40)
+    offsets = [(1, 0), (-1, 0), (0, 1), (0, -1), (2, 2), (-2, 2), (2, -2), (-2, -2)]
+    rows = torch.arange(height, device=position.device)
+    columns = torch.arange(width, device=position.device)
+    for down, right in offsets:
+        row = (rows + down * step).clamp(0, height - 1)
+        column = (columns + right * step).clamp(0, width - 1)
+        offset = position[:, row][:, :, column] - position
+        squared = (offset * offset).sum(-1) + 1e-6
+        rise = (offset * normal).sum(-1) * squared.rsqrt() - 0.1
+        near = radius**2 / (radius**2 + squared)
+        blocked += rise.clamp(min=0) * near
+    return torch.where(valid, 1 - (2.0 * blocked / len(offsets)).clamp(max=0.7), 1.0)
+
+
+def gloss(lights: Lights, surface: Surface, directions: Tensor, share: Tensor) -> Tensor:
+    """Reflected sky or room light at grazing angles, (B, H, W, 3); share (B, H, W).
+
+    Schlick's Fresnel term with the ambient light as what is mirrored.
+    """
+    cosine = (-(surface.normal * directions).sum(-1)).clamp(0, 1)
+    fresnel = 0.04 + 0.96 * (1 - cosine) ** 5
+    mirrored = directions - 2 * (surface.normal * directions).sum(-1, keepdim=True) * surface.normal
+    up = 0.5 + 0.5 * mirrored[..., 2:]
+    around = torch.lerp(_pixel(lights.ambient_down), _pixel(lights.ambient_up), up)
+    highlight = (mirrored * _pixel(lights.sun_direction)).sum(-1).clamp(min=0) ** 60
+    around = around + 0.5 * highlight[..., None] * _pixel(lights.sun)
+    return around * (share * fresnel)[..., None]
+
+
+def sky(lights: Lights, directions: Tensor, cloud_noise: Tensor) -> Tensor:
+    """Colour of the sky along unit directions (B, H, W, 3).
+
+    cloud_noise: (B, 1, S, S) seamless noise around 0, a plane of clouds seen from below.
+    """
+    height = directions[..., 2].clamp(min=0)
+    colour = torch.lerp(_pixel(lights.horizon), _pixel(lights.zenith), height[..., None] ** 0.6)
+    plane = directions[..., :2] / (height[..., None] + 0.15) * 0.6
+    folded = (plane.remainder(4.0) - 2).abs() - 1  # mirrored repetition within grid_sample
+    noise = F.grid_sample(cloud_noise, folded, align_corners=True)[:, 0]
+    cover = torch.sigmoid(3 * (noise - 2.5 + 5 * lights.clouds[:, None, None]))
+    cover = cover * (height * 8).clamp(max=1)
+    white = 1.1 * lights.horizon.amax(-1)[:, None, None, None] * (0.85 + 0.1 * noise[..., None])
+    colour = torch.lerp(colour, white.expand_as(colour), 0.85 * cover[..., None])
+    glow = (directions * _pixel(lights.sun_direction)).sum(-1).clamp(min=0)
+    return colour + (0.3 * glow**20 + 2 * glow**800)[..., None] * _pixel(lights.sun) * 0.5
+
+
+def haze(lights: Lights, colour: Tensor, ray_distance: Tensor) -> Tensor:
+    """Air in front of a surface takes on the horizon's colour with distance."""
+    clear = torch.exp(-lights.haze[:, None, None] * ray_distance)[..., None]
+    return torch.lerp(_pixel(lights.horizon), colour, clear)
+
+
+def _pixel(values: Tensor) -> Tensor:
+    """(B, C) -> (B, 1, 1, C)."""
+    return values[:, None, None]

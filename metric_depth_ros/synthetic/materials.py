@@ -1,0 +1,159 @@
+"""The texture bank: every texture of a split with its mip levels, and how a pixel looks it up.
+
+Textures are looked up by metric surface coordinates at the mip level that matches the pixel's
+footprint (Williams, "Pyramidal parametrics", 1983): no aliasing, at the price of eight reads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from . import textures
+from .scene import Face, Kind, Scenes
+
+SPLITS = {'train': textures.TRAIN, 'heldout': textures.HELDOUT}
+# How many different textures each role has.
+MEMBERS = 14
+LEVELS = 8  # 256 texels down to 2
+
+
+@dataclass(frozen=True)
+class TextureBank:
+    """M textures.
+
+    texels: (total, 3) uint8, all levels of all textures one after another, square root of the
+        linear albedo. period: (M, 2) metres. roles: which textures may serve as what.
+    """
+
+    texels: Tensor
+    period: Tensor
+    roles: dict[str, range]
+
+    def to(self, device: torch.device | str) -> TextureBank:
+        return TextureBank(self.texels.to(device), self.period.to(device), self.roles)
+
+
+@lru_cache(maxsize=4)
+def texture_bank(split: str, device: str = 'cpu') -> TextureBank:
+    """Every texture of a split; drawn at the first call (about a second), the same always."""
+    if device != 'cpu':
+        return texture_bank(split).to(device)
+    generator = torch.Generator().manual_seed(list(SPLITS).index(split))
+    drawn: list[textures.Texture] = []
+    roles: dict[str, range] = {}
+    for role, families in SPLITS[split].items():
+        roles[role] = range(len(drawn), len(drawn) + MEMBERS)
+        drawn += [families[i % len(families)](generator) for i in range(MEMBERS)]
+    period = torch.tensor([texture.period for texture in drawn])
+    return TextureBank(_mip_levels([t.albedo for t in drawn]), period, roles)
+
+
+def _mip_levels(albedos: list[Tensor]) -> Tensor:
+    level = torch.stack(albedos).permute(0, 3, 1, 2)
+    parts = []
+    for _ in range(LEVELS):
+        code = (level.clamp(0, 1).sqrt() * 255).round().to(torch.uint8)
+        parts.append(code.permute(0, 2, 3, 1).reshape(-1, 3))
+        level = F.avg_pool2d(level, 2)
+    return torch.cat(parts)
+
+
+def face_of(kind: Tensor, local_normal: Tensor) -> Tensor:
+    """Which Face a hit (...,) with outward local normal (..., 3) lies on."""
+    x, _, z = local_normal.unbind(-1)
+    size = local_normal.abs().amax(-1)
+    flat = (kind == Kind.BOX) | (kind == Kind.ROOM) | (kind == Kind.CYLINDER)
+    face = torch.full_like(kind, int(Face.SIDE))
+    face = torch.where((x >= size) & ((kind == Kind.BOX) | (kind == Kind.ROOM)), int(Face.FRONT), face)
+    face = torch.where((z >= size) & flat, int(Face.TOP), face)
+    return torch.where((-z >= size) & flat, int(Face.BOTTOM), face)
+
+
+def surface_coordinates(
+    kind: Tensor, local: Tensor, local_normal: Tensor, half_size: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Metric (right, up) coordinates on a surface, and the face's extent there, (..., 2) each."""
+    x, y, z = local.unbind(-1)
+    hx, hy, hz = half_size.unbind(-1)
+    axis = local_normal.abs().argmax(-1)
+    box_u = torch.where(axis == 0, y, x)
+    box_v = torch.where(axis == 2, y, z)
+    width = torch.where(axis == 0, hy, hx)
+    height = torch.where(axis == 2, hy, hz)
+    around = torch.atan2(y, x) * torch.maximum(hx, hy)
+    # A sphere's parallels: height along the surface would need asin, which nobody would see.
+    curved = (kind == Kind.ELLIPSOID) | ((kind == Kind.CYLINDER) & (axis != 2))
+    u, v = torch.where(curved, around, box_u), torch.where(curved, z, box_v)
+    width = torch.where(curved, torch.pi * hx, width)
+    height = torch.where(curved, hz, height)
+    return torch.stack([u, v], -1), 2 * torch.stack([width, height], -1)
+
+
+def albedo(
+    scenes: Scenes,
+    primitive: Tensor,
+    local: Tensor,
+    local_normal: Tensor,
+    footprint: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Colour of what each pixel sees.
+
+    Args:
+        primitive: (B, H, W) index, >= 0. local, local_normal: (B, H, W, 3) as raycast.Surface.
+        footprint: (B, H, W) metres of surface that a pixel covers.
+
+    Returns:
+        (B, H, W, 3) linear RGB, and the Face (B, H, W).
+    """
+    from .raycast import gather
+
+    bank = texture_bank(scenes.split, str(scenes.device))
+    kind = gather(scenes.kind, primitive)
+    face = face_of(kind, local_normal)
+    metric, extent = surface_coordinates(
+        kind, local, local_normal, gather(scenes.half_size, primitive)
+    )
+
+    def of_face(values: Tensor) -> Tensor:
+        index = primitive.clamp(min=0) * 4 + face
+        return gather(values.flatten(1, 2), index)
+
+    texture, scale = of_face(scenes.texture), of_face(scenes.texture_scale)[..., None]
+    period = bank.period[texture] * scale
+    fitted = scale == 0
+    uv = torch.where(fitted, metric / extent + 0.5, metric / period)
+    uv = uv + torch.where(fitted, 0.0, gather(scenes.texture_offset, primitive))
+    period = torch.where(fitted, extent, period)
+    texel = period.amin(-1) / textures.SIZE
+    level = torch.log2((footprint / texel).clamp(1e-3, 1e6))
+    return sample(bank, texture, uv, level) * of_face(scenes.tint), face
+
+
+def sample(bank: TextureBank, texture: Tensor, uv: Tensor, level: Tensor) -> Tensor:
+    """Bilinear look-up: texture (...,), uv (..., 2) in periods, level (...,) -> (..., 3) linear."""
+    count = len(bank.period)
+    # Level l starts after all textures' finer levels: a geometric series of quarters.
+    sizes = [textures.SIZE >> i for i in range(LEVELS)]
+    starts = torch.tensor([sum(s * s for s in sizes[:i]) * count for i in range(LEVELS)])
+    which = level.round().clamp(0, LEVELS - 1).long()
+    side = torch.tensor(sizes, device=uv.device)[which]
+    start = starts.to(uv.device)[which] + texture * side * side
+    x = uv[..., 0] * side - 0.5
+    y = -uv[..., 1] * side - 0.5
+    x0, y0 = x.floor(), y.floor()
+    fx, fy = (x - x0)[..., None], (y - y0)[..., None]
+    left, top = x0.long(), y0.long()
+    mask = side - 1  # sides are powers of two, so that & wraps around
+
+    def texel(column: Tensor, row: Tensor) -> Tensor:
+        index = start + (row & mask) * side + (column & mask)
+        return bank.texels[index].float()
+
+    upper = torch.lerp(texel(left, top), texel(left + 1, top), fx)
+    lower = torch.lerp(texel(left, top + 1), texel(left + 1, top + 1), fx)
+    return (torch.lerp(upper, lower, fy) / 255).square()

@@ -1,0 +1,149 @@
+"""Images with exact depth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+from .. import geometry
+from ..types import Camera
+from . import light, materials, sensor
+from .cameras import random_camera, random_pose
+from .generate import make_scenes
+from .raycast import cast, gather, surface
+from .scene import SKY_DISTANCE, Scenes
+
+
+@dataclass(frozen=True)
+class Appearance:
+    """What makes a picture look real; each a switch, each off leaves depth as it is."""
+
+    shadows: bool = True
+    occlusion: bool = True
+    gloss: bool = True
+    haze: bool = True
+    sensor: sensor.Sensor = sensor.Sensor()
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """B frames with the truth about them.
+
+    image: (B, H, W, 3) uint8 RGB. depth: (B, H, W) float32, metres along z. ray_distance:
+    (B, H, W) float32, metres along the pixel's ray. Both are +inf where there is only sky and
+    NaN where the lens gives the pixel no ray. valid: (B, H, W) bool, where both are finite.
+    world_from_camera: (B, 4, 4) float32, of the optical frame.
+    """
+
+    image: Tensor
+    depth: Tensor
+    ray_distance: Tensor
+    valid: Tensor
+    cameras: tuple[Camera, ...]
+    world_from_camera: Tensor
+
+
+@torch.no_grad()
+def render(
+    scenes: Scenes,
+    cameras: Sequence[Camera],
+    world_from_camera: Tensor,
+    generator: Generator,
+    appearance: Appearance | None = None,
+) -> Rendered:
+    """One image of each scene.
+
+    Args:
+        scenes: B scenes. cameras: B cameras of one image size.
+        world_from_camera: (B, 4, 4) poses of the optical frames.
+        generator: on the CPU; draws what differs from image to image (clouds, noise, exposure).
+    """
+    appearance = appearance or Appearance()
+    camera_rays = torch.stack([geometry.rays(camera) for camera in cameras]).to(scenes.device)
+    seen = camera_rays.isfinite().all(-1)
+    forward = camera_rays.new_tensor([0.0, 0.0, 1.0])
+    safe = torch.where(seen[..., None], camera_rays, forward)
+    pose = world_from_camera.to(scenes.device, torch.float32)
+    directions = F.normalize(torch.einsum('bij,bhwj->bhwi', pose[:, :3, :3], safe), dim=-1)
+    origins = pose[:, :3, 3]
+
+    hits = cast(scenes, origins, directions)
+    ray_distance = torch.where(hits.ray_distance < SKY_DISTANCE, hits.ray_distance, torch.inf)
+    found = ray_distance.isfinite()
+    place = surface(scenes, hits, origins, directions)
+    pixel = _pixel_angle(directions)
+    cosine = (place.normal * directions).sum(-1).abs().clamp(min=0.05)
+    footprint = torch.where(found, ray_distance, 1.0) * pixel / cosine.sqrt()
+    colour, _ = materials.albedo(
+        scenes, hits.primitive.clamp(min=0), place.local, place.local_normal, footprint
+    )
+    occlusion = torch.ones_like(ray_distance)
+    if appearance.occlusion:
+        occlusion = light.ambient_occlusion(place.position, place.normal, found)
+    arriving = light.irradiance(scenes, place, occlusion, shadows=appearance.shadows)
+    glow = gather(scenes.glow, hits.primitive)[..., None]
+    radiance = colour * (arriving + glow)
+    if appearance.gloss:
+        share = gather(scenes.gloss, hits.primitive)
+        radiance = radiance + light.gloss(scenes.lights, place, directions, share)
+    if appearance.haze:
+        radiance = light.haze(scenes.lights, radiance, torch.where(found, ray_distance, 0.0))
+    clouds = _cloud_noise(len(scenes), generator).to(scenes.device)
+    radiance = torch.where(
+        found[..., None], radiance, light.sky(scenes.lights, directions, clouds)
+    )
+    ray_distance = torch.where(seen, ray_distance, torch.nan)
+    radiance = torch.where(seen[..., None], radiance, 0.0)
+    return Rendered(
+        image=sensor.expose(radiance, appearance.sensor, generator),
+        depth=ray_distance * camera_rays[..., 2],
+        ray_distance=ray_distance,
+        valid=seen & found,
+        cameras=tuple(cameras),
+        world_from_camera=pose,
+    )
+
+
+@torch.no_grad()
+def render_batch(
+    batch_size: int,
+    width: int,
+    height: int,
+    generator: Generator,
+    *,
+    kind: str = 'both',
+    split: str = 'train',
+    fov_deg: tuple[float, float] = (40.0, 110.0),
+    lens: str = 'mixed',
+    appearance: Appearance | None = None,
+    device: torch.device | str = 'cpu',
+) -> Rendered:
+    """`batch_size` images, each of a scene and with a camera of its own; see `make_scenes`."""
+    scenes = make_scenes(kind, batch_size, generator, split=split).to(device)
+    cameras = [
+        random_camera(width, height, generator, fov_deg=fov_deg, lens=lens, split=split)
+        for _ in range(batch_size)
+    ]
+    pose = random_pose(scenes, generator, cameras)
+    return render(scenes, cameras, pose, generator, appearance)
+
+
+def _pixel_angle(directions: Tensor) -> Tensor:
+    """(B, 1, 1) radians that a pixel spans, on average over the image."""
+    step = (directions[:, :, 1:] - directions[:, :, :-1]).norm(dim=-1)
+    return step.mean((1, 2), keepdim=True)
+
+
+def _cloud_noise(batch: int, generator: Generator) -> Tensor:
+    """(B, 1, 64, 64) noise of several octaves, mean 0, deviation about 1."""
+    total = torch.zeros(batch, 1, 64, 64)
+    for octave in range(4):
+        size = 4 << octave
+        coarse = torch.randn(batch, 1, size, size, generator=generator)
+        fine = F.interpolate(coarse, (64, 64), mode='bicubic', align_corners=False)
+        total += 0.6**octave * fine
+    return total / 1.2
