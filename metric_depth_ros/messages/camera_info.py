@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from metric_depth_ros.types import DISTORTION_COEFFICIENTS, Camera, CameraError
 
-# Names in use -> ours. An empty name is what simulators and old drivers leave; see _distortion.
+# Names in use -> ours.
 _MODEL_NAMES = {
     'none': 'none',
     'plumb_bob': 'plumb_bob',
@@ -15,6 +14,7 @@ _MODEL_NAMES = {
     'equidistant': 'equidistant',
     'fisheye': 'equidistant',
 }
+# Simulators and old drivers leave the name empty; four coefficients could then be either model.
 _UNNAMED_MODELS = {5: 'plumb_bob', 8: 'rational_polynomial'}
 
 
@@ -39,10 +39,11 @@ def camera_from_message(
         CameraError: not calibrated, values that cannot be, a distortion model that is not
             supported, or an image of another size.
     """
-    k, p = _matrix(info, 'k'), _matrix(info, 'p')
-    fx, fy, cx, cy = (p[0], p[5], p[2], p[6]) if rectified and p[0] != 0 else (
-        k[0], k[4], k[2], k[5],
-    )  # fmt: skip
+    k, p = _numbers(info, 'k'), _numbers(info, 'p')
+    if rectified and p[0] != 0:
+        fx, fy, cx, cy = p[0], p[5], p[2], p[6]
+    else:
+        fx, fy, cx, cy = k[0], k[4], k[2], k[5]
     if fx == 0 and fy == 0:
         raise CameraError(
             'camera_info fx and fy are 0.0, expected positive focal lengths: the camera is not '
@@ -77,13 +78,10 @@ def camera_from_message(
     return camera
 
 
-def _matrix(info: Any, name: str) -> list[float]:
-    """Row-major entries of a matrix that ROS 2 calls `name` and ROS 1 calls `name` in capitals."""
-    return [float(value) for value in _either_case(info, name)]
-
-
-def _either_case(info: Any, name: str) -> Sequence[float]:
-    return getattr(info, name) if hasattr(info, name) else getattr(info, name.upper())
+def _numbers(info: Any, name: str) -> list[float]:
+    """Numbers of a field whose name is a small letter in ROS 2 and a capital in ROS 1."""
+    values = getattr(info, name) if hasattr(info, name) else getattr(info, name.upper())
+    return [float(value) for value in values]
 
 
 def _distortion(info: Any) -> tuple[str, tuple[float, ...]]:
@@ -92,12 +90,12 @@ def _distortion(info: Any) -> tuple[str, tuple[float, ...]]:
     OpenCV's coefficients are nested: a longer vector with zeros at its end means the same as the
     shorter one, so zeros are cut or added; anything else of a wrong count is an error.
     """
-    coefficients = _matrix(info, 'd')
+    coefficients = _numbers(info, 'd')
     if not any(coefficients):
         return 'none', ()
     name = info.distortion_model.lower()
-    model = _MODEL_NAMES.get(name) or _UNNAMED_MODELS.get(len(coefficients))
-    if model is None or (name and name not in _MODEL_NAMES):
+    model = _MODEL_NAMES.get(name) if name else _UNNAMED_MODELS.get(len(coefficients))
+    if model is None:
         raise CameraError(
             f'camera_info distortion_model is {info.distortion_model!r} with '
             f'{len(coefficients)} coefficients, expected one of {", ".join(_MODEL_NAMES)}'

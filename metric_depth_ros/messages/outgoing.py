@@ -145,8 +145,8 @@ def cloud_fields(points: Tensor, image: Tensor, std: Tensor) -> PointCloudFields
     """
     xyz = _numpy(points)
     height, width, _ = xyz.shape
-    no_point = xyz[..., 0] + xyz[..., 1] + xyz[..., 2]
     with np.errstate(invalid='ignore'):
+        no_point = xyz[..., 0] + xyz[..., 1] + xyz[..., 2]
         no_point *= 0  # NaN where a coordinate is not finite, else 0: cheaper to add than a mask
     cloud = np.empty((height, width, len(_CLOUD_COLUMNS)), dtype='<f4')
     for axis in range(3):
@@ -234,7 +234,7 @@ def _values(fields: Any, type_named: Callable[[str], Any]) -> dict[str, Any]:
 
 
 def _numpy(tensor: Tensor) -> np.ndarray:
-    return tensor.detach().cpu().contiguous().numpy()
+    return tensor.detach().cpu().numpy()
 
 
 def _bytes(pixels: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ from metric_depth_ros.messages import (
     stamp_ns,
 )
 
-NAN = float('nan')
+NAN, INF = float('nan'), float('inf')
 
 
 def parsed(cloud: Any) -> np.ndarray:
@@ -67,7 +67,9 @@ def test_rgb_is_packed_as_pcl_reads_it(library: Any) -> None:
     np.testing.assert_array_equal(packed >> 24, 0)
 
 
-@pytest.mark.parametrize('bad', [(NAN, NAN, NAN), (1.0, 2.0, NAN), (float('inf'), 0.0, 1.0)])
+@pytest.mark.parametrize(
+    'bad', [(NAN, NAN, NAN), (1.0, 2.0, NAN), (INF, 0.0, 1.0), (INF, -INF, 1.0)]
+)
 def test_a_point_that_is_not_there_is_nan_and_so_is_its_std(
     library: Any, bad: tuple[float, ...]
 ) -> None:
