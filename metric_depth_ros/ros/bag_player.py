@@ -181,6 +181,7 @@ class BagPlayer:
             import rclpy
             from diagnostic_msgs.msg import DiagnosticArray
             from rclpy.executors import SingleThreadedExecutor
+            from rclpy.qos import QoSProfile, ReliabilityPolicy
             from rclpy.signals import SignalHandlerOptions
             from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
         except ImportError as error:
@@ -198,9 +199,13 @@ class BagPlayer:
         self._images = self._node.create_publisher(image_type, names.image, 10)
         self._camera_infos = self._node.create_publisher(CameraInfo, names.camera_info, 10)
 
+        # A node of somebody else's may publish best effort, which a reliable listener cannot hear.
+        reliability = ReliabilityPolicy.RELIABLE if child else ReliabilityPolicy.BEST_EFFORT
+        qos = QoSProfile(depth=10, reliability=reliability)
+
         def listen(kind: Any, name: str, callback: Callable[[Any], None]) -> Any:
             topic = f'{names.namespace}/{name}'
-            return self._node.create_subscription(kind, topic, callback, 10)
+            return self._node.create_subscription(kind, topic, callback, qos)
 
         self._outputs = [
             listen(Image, 'depth/image', self._take_depth),
@@ -290,12 +295,10 @@ class BagPlayer:
         if newest in record.predictions and newest in record.clouds:
             return True
         last_sent_s = record.sent_s[newest]
-        if (
-            record.status_s > last_sent_s + STATUS_PATIENCE_S
-        ):  # counted well after the image had arrived
-            count = {name: int(record.status.get(name, '0')) for name in _COUNTS}
-            idle = count['received'] == count['processed'] + count['dropped'] + count['failed']
-            return idle and not record.answers
+        if record.status_s > last_sent_s + STATUS_PATIENCE_S:  # the image is in these counts
+            counts = {name: int(record.status.get(name, '0')) for name in _COUNTS}
+            in_hand = counts.pop('received') - sum(counts.values())
+            return in_hand == 0
         return time.monotonic() > max(record.heard_s, last_sent_s) + SILENCE_S
 
     def _spin_until(self, due_s: float) -> None:

@@ -9,6 +9,7 @@ and publishes: a slow model drops frames, it never lags behind them.
 
 from __future__ import annotations
 
+import signal
 import sys
 import threading
 import time
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 SUCCESS = TransitionCallbackReturn.SUCCESS
 WARNING_PERIOD_S = 5.0
+CAMERA_INFO_PATIENCE_S = 0.5
 QUEUE_DEPTH = 5
 
 _QOS = {
@@ -147,14 +149,14 @@ class DepthNode(LifecycleNode):
 
     def _report(self) -> None:
         """Once a second: /diagnostics, and whether anything is missing altogether."""
-        if self._inbox is not None and self._inbox.lacks_camera_info():
+        if self._inbox is not None and self._inbox.lacks_camera_info(CAMERA_INFO_PATIENCE_S):
             self._warn(
                 f'{self._camera_info_topic}: 0 messages so far, expected a camera_info for the '
                 f'images on {self._image_topic}, which wait for it'
             )
         predictor = self._predictor
         status = self.health.status(
-            f'{self.get_name()}: depth',
+            f'{self.get_fully_qualified_name()}: depth',
             state='inactive' if self._worker is None else 'active',
             model=predictor.name if predictor else self.parameters.model,
             device=str(predictor.device) if predictor else self.parameters.device,
@@ -265,6 +267,7 @@ class DepthNode(LifecycleNode):
 
 def main(args: list[str] | None = None) -> int:
     """Run depth_node until SIGINT or SIGTERM: exit status 0; 2 if it cannot start."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends loading a model as well
     try:
         rclpy.init(args=args)
     except RuntimeError as error:  # rclpy: ROS arguments it cannot parse
@@ -273,7 +276,7 @@ def main(args: list[str] | None = None) -> int:
     node = None
     try:
         node = DepthNode()
-        if node.parameters.autostart and not node.start() and rclpy.ok():
+        if node.parameters.autostart and not node.start():
             return 2
         executor = SingleThreadedExecutor()  # the multi-threaded one takes four times the CPU
         executor.add_node(node)

@@ -29,6 +29,7 @@ class Inbox:
         self._image: Any = None
         self._camera_info: Any = None
         self._received_s = 0.0
+        self._waiting_since_s = 0.0  # since when the slot has not been empty
         self._closed = False
 
     def put_image(self, image: Any) -> bool:
@@ -37,6 +38,8 @@ class Inbox:
             replaced = self._image is not None
             self._image = image
             self._received_s = time.monotonic()
+            if not replaced:
+                self._waiting_since_s = self._received_s
             self._changed.notify()
         return replaced
 
@@ -54,10 +57,11 @@ class Inbox:
             image, self._image = self._image, None
             return Delivery(image, self._camera_info, self._received_s)
 
-    def lacks_camera_info(self) -> bool:
-        """True while an image waits for the first camera_info."""
+    def lacks_camera_info(self, for_s: float) -> bool:
+        """True if images have waited `for_s` seconds or longer for the first camera_info."""
         with self._changed:
-            return self._image is not None and self._camera_info is None
+            waits = self._image is not None and self._camera_info is None
+            return waits and time.monotonic() - self._waiting_since_s >= for_s
 
     def close(self) -> None:
         """Let whoever waits in `take` go home; what lies here is not delivered any more."""
