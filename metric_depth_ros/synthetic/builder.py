@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ import torch
 from torch import Generator, Tensor
 
 from .materials import texture_bank
-from .scene import Kind, Lights, Scenes
+from .scene import Face, Kind, Lights, Scenes
 
 Vector = tuple[float, float, float]
 WHITE: Vector = (1.0, 1.0, 1.0)
@@ -56,8 +57,8 @@ class SceneBuilder:
     def __init__(self, random: Random, split: str, *, outdoor: bool) -> None:
         self.random, self.split, self.outdoor = random, split, outdoor
         self.lights = SceneLights()
-        self.rows: list[tuple] = []
-        self.rooms: list[tuple] = []
+        self.rows: list[list[float]] = []
+        self.rooms: list[list[float]] = []
         self._origin: Vector = (0.0, 0.0, 0.0)
         self._yaw = 0.0
         self._roles = texture_bank(split).roles
@@ -124,18 +125,12 @@ class SceneBuilder:
     ) -> None:
         """size: full extents, metres. yaw, pitch, roll: radians about z, then y, then x."""
         faces = (material, top or material, bottom or material, front or material)
-        row = (
-            int(kind),
-            self._world(centre),
-            (self._yaw + yaw, pitch, roll),
-            tuple(max(s, 1e-3) / 2 for s in size),
-            [face.texture for face in faces],
-            [face.tint for face in faces],
-            [face.scale for face in faces],
-            (self.random.random(), self.random.random()),
-            material.gloss,
-            glow,
-        )
+        x, y, z = self._world(centre)
+        row = [int(kind), x, y, z, self._yaw + yaw, pitch, roll]
+        row += [max(s, 1e-3) / 2 for s in size]
+        row += [self.random.random(), self.random.random(), material.gloss, glow]
+        for face in faces:
+            row += (face.texture, face.scale, *face.tint)
         (self.rooms if kind == Kind.ROOM else self.rows).append(row)
 
 
@@ -148,32 +143,27 @@ def stack(builders: Sequence[SceneBuilder]) -> Scenes:
     """Pads the scenes to a common number of rooms and of other primitives."""
     num_rooms = max(len(b.rooms) for b in builders)
     num_rest = max(len(b.rows) for b in builders)
-    padding = (-1, (0, 0, 0), (0, 0, 0), (1, 1, 1), [0] * 4, [WHITE] * 4, [1] * 4, (0, 0), 0, 0)
-    rows = [
-        part
-        for b in builders
-        for part in (
-            *b.rooms,
-            *[padding] * (num_rooms - len(b.rooms)),
-            *b.rows,
-            *[padding] * (num_rest - len(b.rows)),
-        )
-    ]
-    columns = [torch.tensor(column) for column in zip(*rows, strict=True)]
-    kind, centre, angles, half, texture, tint, scale, offset, gloss, glow = (
-        column.reshape(len(builders), -1, *column.shape[1:]) for column in columns
-    )
+    padding = [-1, *[0] * 6, *[1] * 3, *[0] * 4, *[0, 1, 1, 1, 1] * 4]
+    flat = array('d')  # much faster to fill than a tensor
+    for b in builders:
+        for rows, count in ((b.rooms, num_rooms), (b.rows, num_rest)):
+            for row in rows:
+                flat.extend(row)
+            flat.extend(padding * (count - len(rows)))
+    table = torch.frombuffer(flat, dtype=torch.float64).reshape(len(builders), -1, len(padding))
+    numbers = table.float()
+    faces = numbers[..., 14:].unflatten(-1, (len(Face), 5))
     return Scenes(
-        kind=kind,
-        centre=centre.float(),
-        rotation=rotation_matrix(angles.float()),
-        half_size=half.float(),
-        texture=texture,
-        tint=tint.float(),
-        texture_scale=scale.float(),
-        texture_offset=offset.float(),
-        gloss=gloss.float(),
-        glow=glow.float(),
+        kind=table[..., 0].long(),
+        centre=numbers[..., 1:4],
+        rotation=rotation_matrix(numbers[..., 4:7]),
+        half_size=numbers[..., 7:10],
+        texture=faces[..., 0].long(),
+        tint=faces[..., 2:],
+        texture_scale=faces[..., 1],
+        texture_offset=numbers[..., 10:12],
+        gloss=numbers[..., 12],
+        glow=numbers[..., 13],
         outdoor=torch.tensor([b.outdoor for b in builders]),
         lights=_stack_lights([b.lights for b in builders]),
         num_rooms=num_rooms,
@@ -182,9 +172,7 @@ def stack(builders: Sequence[SceneBuilder]) -> Scenes:
 
 
 def _stack_lights(lights: Sequence[SceneLights]) -> Lights:
-    count = max(1, *(len(light.lamps) for light in lights)) if len(lights) > 1 else max(
-        1, len(lights[0].lamps)
-    )
+    count = max([1, *(len(light.lamps) for light in lights)])
     dark = ((0.0, 0.0, 0.0), (0.0, 0.0, 0.0))
     lamps = torch.tensor([[*x.lamps, *[dark] * (count - len(x.lamps))] for x in lights])
 

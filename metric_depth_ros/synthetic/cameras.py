@@ -182,7 +182,8 @@ def _try_pose(scenes: Scenes, generator: Generator) -> Tensor:
     t = torch.rand(count, 2, generator=generator)
     wide = torch.where(outdoor, 0.1, 0.2)
     # Higher cameras look further down.
-    pitch = -0.09 * (place[:, 2] - 0.5).clamp(min=0) - 0.03 + wide * n[:, 0]
+    slope = torch.where(outdoor, 0.04, 0.09)
+    pitch = -slope * (place[:, 2] - 0.5).clamp(min=0) - 0.02 + wide * n[:, 0]
     roll = torch.where(t[:, 1] < 0.2, 0.2, 0.035) * n[:, 1]
     yaw = 2 * math.pi * t[:, 0]
     return look(place, yaw, pitch.clamp(-0.9, 0.5), roll.clamp(-0.5, 0.5)).to(device)
@@ -199,15 +200,18 @@ def _worth(scenes: Scenes, pose: Tensor, rays: Tensor) -> Tensor:
     which = hits.primitive.flatten(1)
     position = pose[:, None, None, :3, 3] + hits.ray_distance[..., None] * directions
     floor = ((position[..., 2].abs() < 0.2) & (hits.primitive >= 0)).flatten(1).float().mean(1)
-    things = torch.stack([row.unique().numel() * torch.ones(()) for row in which])
-    largest = torch.stack([(row == row.mode().values).float().mean() for row in which])
+    ordered = which.sort(1).values
+    things = 1 + (ordered[:, 1:] != ordered[:, :-1]).sum(1).float()
+    largest = (ordered == ordered.mode(1, keepdim=True).values).float().mean(1)
     is_room = gather(scenes.kind, hits.primitive).flatten(1) == Kind.ROOM
     sky = (which < 0).float().mean(1)
-    things = things.to(distance.device)
-    score = torch.log(high / low.clamp(min=0.1)).clamp(max=4) + 0.1 * things.clamp(max=20)
+    # Windows and the sky alone are not what makes a view worth having.
+    most = torch.where(scenes.outdoor, 4.0, 2.5)
+    score = torch.minimum(torch.log(high / low.clamp(min=0.1)), most) + 0.08 * things.clamp(max=20)
+    score = score + 0.8 * torch.log(middle).clamp(-1, 2)
     score = score + (4 * floor).clamp(max=0.6)
     score = score - 3.0 * (middle < torch.where(scenes.outdoor, 2.0, 0.6)).float()
-    score = score - 3.0 * ((largest.to(score) > 0.75) & ~is_room.any(1)).float()
-    score = score - 3.0 * (sky > 0.6).float()
+    score = score - 3.0 * ((largest > 0.75) & ~is_room.any(1)).float()
+    score = score - 3.0 * (sky > torch.where(scenes.outdoor, 0.6, 0.15)).float()
     clear = clearance(scenes, pose[:, :3, 3])
     return score - 100.0 * (CLEARANCE - clear).clamp(min=0)

@@ -171,7 +171,8 @@ def person(b: SceneBuilder) -> None:
     tall = r.uniform(1.55, 1.95)
     s = tall / 1.75
     trousers, shirt = b.material('fabric'), b.material('fabric')
-    skin = b.material('bark', tint=0.5, gloss=0.2)
+    tone = r.uniform(0.25, 0.95)
+    skin = Material(b.material('ceiling').texture, (tone, tone * 0.72, tone * 0.56), gloss=0.2)
     stride = r.uniform(-0.12, 0.12)
     for side in (-1, 1):
         b.cylinder((side * stride, side * 0.1 * s, 0.43 * s), 0.075 * s, 0.86 * s, trousers, pitch=side * stride)

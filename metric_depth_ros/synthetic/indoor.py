@@ -255,7 +255,7 @@ def windows(b: SceneBuilder, span: float, height: float, sunny: bool) -> None:
     r = b.random
     count = max(1, int(span / r.uniform(1.5, 3.0)))
     sill, wide = r.uniform(0.5, 1.0), min(r.uniform(0.8, 1.6), span / count - 0.3)
-    if wide < 0.4 or r.random() < 0.15:
+    if wide < 0.4 or r.random() < 0.4:
         return
     high = min(r.uniform(1.1, 1.6), height - sill - 0.2)
     thick = 0.2
@@ -265,7 +265,7 @@ def windows(b: SceneBuilder, span: float, height: float, sunny: bool) -> None:
     out = b.material(r.choice(('lawn', 'pavement', 'road')), gloss=0)
     side = 4000.0
     b.room(
-        (-thick + 0.01 - side / 2, 0, ground + side / 2), (side, side, side), out
+        (-thick + 0.01 - side / 2, 0, ground + side / 2), (side, side, side), out, glow=0.8
     )
     for i in range(count):
         y, z = (i + 0.5) / count * span - span / 2, sill + high / 2
@@ -294,11 +294,11 @@ def backdrop(b: SceneBuilder, ground: float) -> None:
         far, y = r.uniform(8, 40), r.uniform(-25, 25)
         if r.random() < 0.5:
             size = (8.0, r.uniform(8, 20), r.uniform(4, 14))
-            b.box((-far - 4, y, ground + size[2] / 2), size, b.material('facade', gloss=0))
+            b.box((-far - 4, y, ground + size[2] / 2), size, b.material('facade', gloss=0), glow=0.8)
         else:
-            b.cylinder((-far, y, ground + 1.2), 0.18, 2.4, b.material('bark', gloss=0))
+            b.cylinder((-far, y, ground + 1.2), 0.18, 2.4, b.material('bark', gloss=0), glow=0.8)
             size = (r.uniform(2.5, 5), r.uniform(2.5, 5), r.uniform(3, 6))
-            b.ellipsoid((-far, y, ground + 2 + size[2] / 2), size, b.material('leaves', gloss=0))
+            b.ellipsoid((-far, y, ground + 2 + size[2] / 2), size, b.material('leaves', gloss=0), glow=0.8)
 
 
 def picture(b: SceneBuilder, along: float, door_at: float) -> None:

@@ -11,7 +11,7 @@ against the primitives that reach into the pyramid around them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -22,8 +22,7 @@ from .scene import Kind, Scenes
 # A surface nearer than this to the ray's origin is the one the ray starts from.
 NEAREST = 1e-4
 TILE = 8
-# Rays handled at once on a CPU: more would fall out of its caches.
-CHUNK_RAYS = 40_000
+NOTHING = 0x7F800000 << 32  # the key of +inf
 
 
 @dataclass(frozen=True)
@@ -62,19 +61,31 @@ def cast(scenes: Scenes, origins: Tensor, directions: Tensor) -> Hits:
         directions: (B, H, W, 3) finite unit vectors, world. Neighbours should point to similar
             directions: the speed, not the result, depends on it.
     """
-    batch, height, width, _ = directions.shape
-    chunk = batch
-    if directions.device.type == 'cpu':
-        chunk = max(1, CHUNK_RAYS // (height * width))
-    if chunk >= batch:
+    if directions.device.type != 'cpu':
         return _cast_tiles(scenes, origins, directions)
-    parts = [
-        _cast_tiles(scenes[i : i + chunk], origins[i : i + chunk], directions[i : i + chunk])
-        for i in range(0, batch, chunk)
-    ]
-    return Hits(
-        torch.cat([part.ray_distance for part in parts]),
-        torch.cat([part.primitive for part in parts]),
+    # One by one, a scene's rays stay in the cache and only what is in view is looked at.
+    parts = []
+    for i in range(len(scenes)):
+        one, start, rays = scenes[i], origins[i : i + 1], directions[i : i + 1]
+        whole = rays.reshape(1, 1, -1, 3).transpose(-1, -2)
+        in_view = _reached(one, start, whole)[0, 0].nonzero()[:, 0]
+        if not len(in_view):
+            in_view = in_view.new_zeros(1)
+        hits = _cast_tiles(_subset(one, in_view), start, rays)
+        primitive = torch.where(hits.primitive < 0, -1, in_view[hits.primitive])
+        parts.append((hits.ray_distance, primitive))
+    return Hits(torch.cat([d for d, _ in parts]), torch.cat([p for _, p in parts]))
+
+
+def _subset(scenes: Scenes, index: Tensor) -> Scenes:
+    """The primitives `index`, ascending, of every scene; only what a ray needs of them."""
+    return replace(
+        scenes,
+        kind=scenes.kind[:, index],
+        centre=scenes.centre[:, index],
+        rotation=scenes.rotation[:, index],
+        half_size=scenes.half_size[:, index],
+        num_rooms=int((scenes.kind[:, index] == Kind.ROOM).sum(1).max()),
     )
 
 
@@ -122,31 +133,41 @@ def _cast_tiles(scenes: Scenes, origins: Tensor, directions: Tensor) -> Hits:
     count = tiles.shape[1]
     to_local = scenes.local_from_world()
     start = _local_origins(scenes, to_local, origins)
-    reached = _reached(scenes, origins, tiles) & (scenes.kind != Kind.ROOM)[:, None]
+    reached = _reached(scenes, origins, tiles)
 
-    best = torch.full((batch * count, tiles.shape[-1]), torch.inf, device=tiles.device)
-    which = torch.zeros(best.shape, dtype=torch.long, device=tiles.device)
+    best = torch.full((batch * count, tiles.shape[-1]), NOTHING, device=tiles.device)
     flat_tiles, flat_local = tiles.flatten(0, 1), to_local.flatten(0, 1)
     flat_start = start.flatten(0, 1)
     for kind in (Kind.BOX, Kind.CYLINDER, Kind.ELLIPSOID):
         scene, tile, primitive = (reached & (scenes.kind == kind)[:, None]).nonzero().unbind(1)
-        row, pair = scene * count + tile, scene * scenes.kind.shape[1] + primitive
-        if not len(row):
+        if not len(scene):
             continue
+        row, pair = scene * count + tile, scene * scenes.kind.shape[1] + primitive
         local = torch.bmm(flat_local.index_select(0, pair), flat_tiles.index_select(0, row))
-        near, far = _interval(kind, flat_start.index_select(0, pair)[..., None], local)
-        _keep_nearest(best, which, row, primitive, _first(near, far))
+        distance = _first(*_interval(kind, flat_start.index_select(0, pair)[..., None], local))
+        keys = _key(distance, primitive[:, None])
+        best.scatter_reduce_(0, row[:, None].expand_as(keys), keys, 'amin')
 
+    distance, primitive = _from_key(best)
     rooms = slice(0, scenes.num_rooms)
     all_rays = directions.reshape(batch, 1, -1, 3).transpose(-1, -2)
     return _finish(
         scenes,
         start[:, rooms, :, None],
         to_local[:, rooms] @ all_rays,
-        _from_tiles(best.reshape(batch, count, -1), height, width).flatten(1),
-        _from_tiles(which.reshape(batch, count, -1), height, width).flatten(1),
+        _from_tiles(distance.reshape(batch, count, -1), height, width).flatten(1),
+        _from_tiles(primitive.reshape(batch, count, -1), height, width).flatten(1),
         (height, width),
     )
+
+
+def _key(distance: Tensor, primitive: Tensor) -> Tensor:
+    """One int64 that orders by distance (>= 0, bits of a float32), then by primitive."""
+    return (distance.contiguous().view(torch.int32).long() << 32) | primitive
+
+
+def _from_key(key: Tensor) -> tuple[Tensor, Tensor]:
+    return (key >> 32).to(torch.int32).view(torch.float32), key & 0xFFFFFFFF
 
 
 def _finish(
@@ -308,19 +329,3 @@ def _pyramid(tiles: Tensor) -> Tensor:
     )
     narrow = along.amin(-1) > 0.2
     return torch.where(narrow[..., None, None], planes, 0.0)
-
-
-def _keep_nearest(
-    best: Tensor, which: Tensor, row: Tensor, primitive: Tensor, distance: Tensor
-) -> None:
-    """best[row] = min(best[row], distance) for sorted, repeated rows, and who it was."""
-    counts = torch.bincount(row, minlength=len(best))
-    first = counts.cumsum(0) - counts
-    rank = torch.arange(len(row), device=row.device) - first[row]
-    for step in range(int(counts.max())):
-        chosen = (rank == step).nonzero()[:, 0]
-        rows, candidate = row[chosen], distance[chosen]
-        nearest = best[rows]
-        closer = candidate < nearest
-        best[rows] = torch.where(closer, candidate, nearest)
-        which[rows] = torch.where(closer, primitive[chosen, None], which[rows])

@@ -19,14 +19,13 @@ class Sensor:
     exposure: stops, deviation around the automatic one. white_balance: relative deviation of the
     red and blue gains. gamma: deviation of the tone curve's exponent around 1 / 2.2. saturation:
     deviation of the colours' strength. vignette: largest share of light lost in the corners.
-    blur: largest deviation of the blur, pixels. noise: largest deviation of the read noise, grey
-    levels of 255; photon noise grows with it.
+    blur: largest deviation of the blur, pixels. noise: largest deviation of the noise, grey levels of 255.
     """
 
     exposure: float = 0.5
-    white_balance: float = 0.08
+    white_balance: float = 0.05
     gamma: float = 0.12
-    saturation: float = 0.25
+    saturation: float = 0.15
     vignette: float = 0.35
     blur: float = 0.7
     noise: float = 5.0
@@ -49,11 +48,11 @@ def expose(radiance: Tensor, sensor: Sensor, generator: Generator) -> Tensor:
         grey = picture.mean(1, keepdim=True)
         picture = grey + (picture - grey) * (1 + sensor.saturation * draw.normal()).clamp(0, 1.6)
     picture = shoulder(picture.clamp(min=0))
-    if sensor.noise:
-        picture = picture + noise(picture, sensor.noise * draw.uniform(0, 1) ** 2 / 255, generator)
     exponent = (1 + sensor.gamma * draw.normal()).clamp(0.6, 1.5) / 2.2
     picture = picture.clamp(1e-6, 1) ** exponent
-    return (picture * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+    if sensor.noise:
+        picture = picture + noise(picture, sensor.noise * draw.uniform(0, 1) ** 2 / 255, generator)
+    return (picture * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
 
 class _Draw:
@@ -107,7 +106,13 @@ def blur(picture: Tensor, deviation: Tensor) -> Tensor:
     return stacked.reshape(batch, channels, height, width)
 
 
-def noise(picture: Tensor, read: Tensor, generator: Generator) -> Tensor:
-    """Read noise of deviation `read` and photon noise that grows with the square root of light."""
-    white = torch.randn(picture.shape, generator=generator).to(picture.device)
-    return white * (read**2 + 0.5 * read * picture.clamp(min=0) * 0.1).sqrt()
+def noise(picture: Tensor, deviation: Tensor, generator: Generator) -> Tensor:
+    """Noise of a developed picture, (B, 3, H, W): half common to the channels, more in the dark.
+
+    deviation: (B, 1, 1, 1) in mid grey, of a range of 1.
+    """
+    batch, channels, height, width = picture.shape
+    white = torch.randn(batch, channels + 1, height, width, generator=generator)
+    white = white.to(picture.device)
+    mixed = 0.5 * white[:, :channels] + 0.85 * white[:, channels:]
+    return mixed * deviation * (1.4 - 0.8 * picture)
