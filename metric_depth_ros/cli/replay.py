@@ -87,8 +87,9 @@ def run(args: argparse.Namespace) -> int:
         pictures = save_gallery(report, args.out / 'bag', args.out)
     console = Console()
     console.print(summary(report))
-    names = ['bag', 'metrics.json', 'frames.csv', *(file.name for file in pictures)]
-    console.print(f'{args.out}: {", ".join(names)}')
+    console.print(f'in {args.out}:', highlight=False)
+    for name in ('bag', 'metrics.json', 'frames.csv', *(file.name for file in pictures)):
+        console.print(f'  {name}', highlight=False)
     return 0
 
 
@@ -173,7 +174,7 @@ def _replay_live(
             topics,
             (outcome(frame, live) for frame in bag.frames(topics, stop_ns=stop_ns)),
             recorder,
-            model='attached node' if args.attach else args.model,
+            model=live.status.get('model', args.model),
             progress=lambda _: bars.advance(task),
         )
     return replace(report, duration_s=_played_s(report, rate))

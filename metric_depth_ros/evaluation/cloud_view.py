@@ -108,7 +108,7 @@ def _covered(
     """Indices of the points that reach the pixel at this offset, and that pixel's index."""
     uu, vv = u + du, v + dv
     inside = (uu >= 0) & (uu < width) & (vv >= 0) & (vv < height)
-    point = np.flatnonzero(inside & (reach >= max(abs(du), abs(dv)) - 0.5))
+    point = np.flatnonzero(inside & (reach > max(abs(du), abs(dv)) - 0.5))
     return point, vv[point] * width + uu[point]
 
 

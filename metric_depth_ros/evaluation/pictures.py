@@ -23,7 +23,7 @@ def save_comparison(
     truth: Tensor | None = None,
     title: str = '',
 ) -> None:
-    """One row: image, true depth, depth, uncertainty, error. The depths share one range.
+    """One row: image, true depth, depth, uncertainty, error; the depths share their colours.
 
     Args:
         path: of the PNG.
@@ -131,11 +131,13 @@ def _draw_map(
         interpolation='nearest',
     )
     axis.set_title(title)
-    _colour_bar(axis, shown).set_label('metres')
+    _colour_bar(axis, shown, 'both' if low else 'max').set_label('metres')
 
 
-def _colour_bar(axis: Any, shown: Any) -> Any:
-    return axis.figure.colorbar(shown, ax=axis, orientation='horizontal', fraction=0.06, pad=0.03)
+def _colour_bar(axis: Any, shown: Any, extend: str = 'neither') -> Any:
+    return axis.figure.colorbar(
+        shown, ax=axis, orientation='horizontal', fraction=0.06, pad=0.03, extend=extend
+    )
 
 
 def _draw_views(rows: Any, clouds: dict[str, Cloud], frame: Frame) -> None:
@@ -151,8 +153,8 @@ def _view_title(name: str, view: View) -> str:
 
 
 def _depth_range(depth: Tensor, truth: Tensor | None) -> tuple[float, float]:
-    """Metres that the colours of depth and true depth span: nearly all pixels of both."""
-    values = depth.flatten() if truth is None else torch.cat((depth.flatten(), truth.flatten()))
+    """Metres that the colours of both depths span: nearly all of the truth, or of the depth."""
+    values = depth if truth is None or not bool(torch.isfinite(truth).any()) else truth
     finite = values[torch.isfinite(values)].numpy()
     if not len(finite):
         return 0.0, 1.0

@@ -25,6 +25,8 @@ _COLUMNS = (
     ('coverage', 'coverage', 3),
 )
 
+_NAMED_DROPS = 4
+
 
 def write_json(report: ReplayReport, path: Path) -> None:
     """Write the whole report; what is unknown (NaN) is null.
@@ -120,12 +122,22 @@ def summary_lines(report: ReplayReport) -> list[str]:
         lines.append(f'latency {1000 * p50:.0f} ms p50, {1000 * p99:.0f} ms p99')
     if not report.results:
         lines.append('no true depth to compare with: no metrics')
+    lines += _dropped_line(report)
     by_reason: dict[tuple[str, str], int] = {}
     for problem in report.problems:
         key = (problem.topic or 'bag', problem.reason)
         by_reason[key] = by_reason.get(key, 0) + 1
     lines += [f'{count} unusable on {topic}: {why}' for (topic, why), count in by_reason.items()]
     return lines
+
+
+def _dropped_line(report: ReplayReport) -> list[str]:
+    """Which frames were dropped, by their stamps in seconds; all of them are in the JSON."""
+    if not report.dropped:
+        return []
+    stamps = [f'{frame.stamp_ns / 1e9:.3f}' for frame in report.dropped[:_NAMED_DROPS]]
+    more = len(report.dropped) - len(stamps)
+    return [f'dropped: {", ".join(stamps)}' + (f' and {more} more' if more else '')]
 
 
 def _tables(report: ReplayReport) -> list[RenderableType]:
