@@ -73,6 +73,7 @@ def play_through_node(
     parameters: Parameters | None = None,
     rate: float = 1.0,
     attach: bool = False,
+    namespace: str = '',
     on_progress: Callable[[int, int], None] = lambda sent, received: None,
 ) -> LiveResult:
     """Publish the camera of a bag at `rate` times its own speed and collect the node's answers.
@@ -86,6 +87,7 @@ def play_through_node(
         rate: 2.0 plays twice as fast as it was recorded.
         attach: use a node that runs already and listens to the topics under their names in the
             bag, instead of starting one.
+        namespace: where a node that runs already publishes, such as '/front'; '' for the root.
         on_progress: called with the number of images sent and of predictions received.
 
     Raises:
@@ -99,11 +101,11 @@ def play_through_node(
         child = None
         if attach:
             stack.enter_context(environment(large_message_profile()))
-            names = Names(topics.image, topics.camera_info, '')
+            names = Names(topics.image, topics.camera_info, namespace)
         else:
             namespace = f'/metric_depth_live_{os.getpid()}'
             image = f'{namespace}/image/compressed' if compressed else f'{namespace}/image'
-            names = Names(image, f'{namespace}/camera_info', namespace)
+            names = Names(image, f'{namespace}/camera_info', namespace, f'{namespace}/diagnostics')
             isolation = {
                 'ROS_DOMAIN_ID': str(1 + os.getpid() % 100),
                 'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
@@ -142,6 +144,7 @@ class Names:
     image: str
     camera_info: str
     namespace: str
+    diagnostics: str = '/diagnostics'
 
 
 @dataclass
@@ -213,7 +216,9 @@ class BagPlayer:
             listen(CameraInfo, 'depth/camera_info', self._take_camera_info),
             listen(PointCloud2, 'depth/points', self._take_points),
         ]
-        listen(DiagnosticArray, 'diagnostics', self._take_diagnostics)
+        self._node.create_subscription(
+            DiagnosticArray, names.diagnostics, self._take_diagnostics, 10
+        )
 
     def __enter__(self) -> BagPlayer:
         return self

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -97,25 +98,6 @@ def recording(changes: dict[str, Any], count: int = 3) -> Iterator[BagMessage]:
         yield BagMessage(TOPICS.image, IMAGE_TYPE, recorded_ns, raw)
 
 
-def test_frame_that_fails_is_reported_and_progress_is_told(model_folder: Path):
-    progress: list[tuple[int, int]] = []
-    result = play_through_node(
-        recording({'step': 3}),
-        TOPICS,
-        parameters=Parameters(model=str(model_folder), device='cpu'),
-        rate=0.1,
-        on_progress=lambda sent, received: progress.append((sent, received)),
-    )
-    bad = 2_000_000_005
-    assert result.sent == (1_000_000_005, bad, 3_000_000_005)
-    assert result.dropped == (bad,)
-    assert result.status['failed'] == '1'
-    assert 'step is 3' in result.status['last_warning']
-    assert any('WARN' in line and 'step is 3' in line for line in result.log)
-    assert progress == sorted(progress)
-    assert progress[-1] == (3, 2)
-
-
 def test_node_that_dies_is_one_clear_line(tmp_path: Path):
     with pytest.raises(NodeError, match=r'ended with exit status 2: .*no_such_folder') as caught:
         play_through_node(
@@ -124,16 +106,30 @@ def test_node_that_dies_is_one_clear_line(tmp_path: Path):
     assert '\n' not in str(caught.value)
 
 
-def test_attached_to_a_running_node(make_rig: Any):
+def test_attached_to_a_node_that_loses_a_frame(make_rig: Any):
     rig = make_rig(qos_publish='best_effort')
+    assert rig.node.start()
     topics = Topics(f'{rig.namespace}/image', f'{rig.namespace}/camera_info')
     names = {TOPICS.image: topics.image, TOPICS.camera_info: topics.camera_info}
-    messages = (BagMessage(names[m.topic], m.type, m.recorded_ns, m.cdr) for m in recording({}))
-    assert rig.node.start()
-    with environment({'ROS_NAMESPACE': rig.namespace}):
-        result = play_through_node(messages, topics, attach=True, rate=0.2)
-    assert len(result.predictions) == 3
+    spoilt = [replace(m, topic=names[m.topic]) for m in recording({'step': 3})]
+    progress: list[tuple[int, int]] = []
+    result = play_through_node(
+        spoilt,
+        topics,
+        attach=True,
+        namespace=rig.namespace,
+        rate=0.2,
+        on_progress=lambda sent, received: progress.append((sent, received)),
+    )
+    bad = 2_000_000_005
+    assert result.sent == (1_000_000_005, bad, 3_000_000_005)
+    assert result.dropped == (bad,)
+    assert {p.frame_id for p in result.predictions.values()} == {'camera'}
+    assert result.status['failed'] == '1'
+    assert 'step is 3' in result.status['last_warning']
     assert result.log == ()
+    assert progress == sorted(progress)
+    assert progress[-1] == (3, 2)
 
 
 @pytest.mark.parametrize(
