@@ -113,20 +113,19 @@ def look(position: Tensor, yaw: Tensor, pitch: Tensor, roll: Tensor) -> Tensor:
 
 
 def clearance(scenes: Scenes, position: Tensor) -> Tensor:
-    """(B,) about how far position (B, 3) is from the nearest surface; < 0 inside of a thing.
+    """(B, M) about how far positions (B, M, 3) are from the nearest surface; < 0 inside a thing.
 
     Distances to bounding boxes, which is what a camera should keep from anything.
     """
-    offset = position[:, None] - scenes.centre
-    local = (scenes.rotation.transpose(-1, -2) @ offset[..., None])[..., 0]
-    beyond = local.abs() - scenes.half_size
+    offset = position[:, None] - scenes.centre[:, :, None]
+    local = offset @ scenes.rotation
+    beyond = local.abs() - scenes.half_size[:, :, None]
     outside = beyond.clamp(min=0).norm(dim=-1) + beyond.amax(-1).clamp(max=0)
-    solid = (scenes.kind != Kind.NONE) & (scenes.kind != Kind.ROOM)
+    kind = scenes.kind[..., None]
+    solid = (kind != Kind.NONE) & (kind != Kind.ROOM)
     distance = torch.where(solid, outside, torch.inf).amin(1)
-    if not scenes.num_rooms:
-        return distance
-    in_room = torch.where(scenes.kind == Kind.ROOM, -outside, -torch.inf).amax(1)
-    return torch.where(scenes.outdoor, distance, torch.minimum(distance, in_room))
+    in_room = torch.where(kind == Kind.ROOM, -outside, -torch.inf).amax(1)
+    return torch.where(scenes.outdoor[:, None], distance, torch.minimum(distance, in_room))
 
 
 def random_pose(
@@ -140,9 +139,7 @@ def random_pose(
     """
     count = len(scenes)
     cameras = cameras or [Camera(8, 8, 7.5, 5.5, *PROBE)] * count
-    small = torch.stack(
-        [geometry.rays(geometry.resize_camera(camera, *PROBE)) for camera in cameras]
-    )
+    small = torch.stack([_few_rays(camera) for camera in cameras])
     small = torch.where(small.isfinite(), small, torch.tensor([0.0, 0.0, 1.0]))
     small = small.to(scenes.device)
     best, best_score = None, torch.full((count,), -torch.inf)
@@ -156,6 +153,15 @@ def random_pose(
         best_score = torch.where(better, score, best_score)
     assert best is not None
     return best
+
+
+def _few_rays(camera: Camera) -> Tensor:
+    """PROBE's number of the camera's rays, evenly spread, (h, w, 3)."""
+    columns, rows = (
+        ((torch.arange(n) + 0.5) * size / n).long()
+        for n, size in zip(PROBE, (camera.width, camera.height), strict=True)
+    )
+    return geometry.rays(camera)[rows][:, columns]
 
 
 def _try_pose(scenes: Scenes, generator: Generator) -> Tensor:
@@ -174,7 +180,7 @@ def _try_pose(scenes: Scenes, generator: Generator) -> Tensor:
         height = torch.where(u[:, 4] < 0.4, robot, hand)
         height = torch.where(outdoor, height, torch.minimum(height, room[:, 2] * 2 - 0.3))
         tried = torch.cat([torch.where(outdoor[:, None], street, inside), height[:, None]], -1)
-        air = clearance(scenes, tried.to(device)).cpu()
+        air = clearance(scenes, tried[:, None].to(device))[:, 0].cpu()
         better = (air > clear) & (clear < CLEARANCE)
         place = torch.where(better[:, None], tried, place)
         clear = torch.where(better, air, clear)
@@ -213,5 +219,5 @@ def _worth(scenes: Scenes, pose: Tensor, rays: Tensor) -> Tensor:
     score = score - 3.0 * (middle < torch.where(scenes.outdoor, 2.0, 0.6)).float()
     score = score - 3.0 * ((largest > 0.75) & ~is_room.any(1)).float()
     score = score - 3.0 * (sky > torch.where(scenes.outdoor, 0.6, 0.15)).float()
-    clear = clearance(scenes, pose[:, :3, 3])
+    clear = clearance(scenes, pose[:, None, :3, 3])[:, 0]
     return score - 100.0 * (CLEARANCE - clear).clamp(min=0)

@@ -22,6 +22,7 @@ from .scene import Kind, Scenes
 # A surface nearer than this to the ray's origin is the one the ray starts from.
 NEAREST = 1e-4
 TILE = 8
+SMALL_VIEW = 1000  # rays; fewer are not worth going through the scenes one by one
 NOTHING = 0x7F800000 << 32  # the key of +inf
 
 
@@ -61,7 +62,7 @@ def cast(scenes: Scenes, origins: Tensor, directions: Tensor) -> Hits:
         directions: (B, H, W, 3) finite unit vectors, world. Neighbours should point to similar
             directions: the speed, not the result, depends on it.
     """
-    if directions.device.type != 'cpu':
+    if directions.device.type != 'cpu' or directions[0].numel() < 3 * SMALL_VIEW:
         return _cast_tiles(scenes, origins, directions)
     # One by one, a scene's rays stay in the cache and only what is in view is looked at.
     parts = []

@@ -54,13 +54,16 @@ def render(
     world_from_camera: Tensor,
     generator: Generator,
     appearance: Appearance | None = None,
+    *,
+    noise_generator: Generator | None = None,
 ) -> Rendered:
     """One image of each scene.
 
     Args:
         scenes: B scenes. cameras: B cameras of one image size.
         world_from_camera: (B, 4, 4) poses of the optical frames.
-        generator: on the CPU; draws what differs from image to image (clouds, noise, exposure).
+        generator: on the CPU; draws what differs from image to image (clouds, exposure, noise).
+        noise_generator: draws the noise instead, so that the frames of a sequence share the rest.
     """
     appearance = appearance or Appearance()
     camera_rays = torch.stack([geometry.rays(camera) for camera in cameras]).to(scenes.device)
@@ -99,7 +102,7 @@ def render(
     ray_distance = torch.where(seen, ray_distance, torch.nan)
     radiance = torch.where(seen[..., None], radiance, 0.0)
     return Rendered(
-        image=sensor.expose(radiance, appearance.sensor, generator),
+        image=sensor.expose(radiance, appearance.sensor, generator, noise_generator),
         depth=ray_distance * camera_rays[..., 2],
         ray_distance=ray_distance,
         valid=seen & found,

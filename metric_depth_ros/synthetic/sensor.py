@@ -5,7 +5,7 @@ Each effect is one function and one switch of Sensor, drawn anew for every image
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 import torch.nn.functional as F
@@ -30,9 +30,22 @@ class Sensor:
     blur: float = 0.7
     noise: float = 5.0
 
+    @classmethod
+    def ideal(cls) -> Sensor:
+        """Everything off: for comparisons between frames."""
+        return cls(*(0.0 for _ in fields(cls)))
 
-def expose(radiance: Tensor, sensor: Sensor, generator: Generator) -> Tensor:
-    """(B, H, W, 3) linear radiance -> (B, H, W, 3) uint8, a picture as a camera delivers it."""
+
+def expose(
+    radiance: Tensor,
+    sensor: Sensor,
+    generator: Generator,
+    noise_generator: Generator | None = None,
+) -> Tensor:
+    """(B, H, W, 3) linear radiance -> (B, H, W, 3) uint8, a picture as a camera delivers it.
+
+    noise_generator: draws the noise, if that is to change while everything else stays.
+    """
     batch = len(radiance)
     picture = radiance.permute(0, 3, 1, 2)
     draw = _Draw(batch, generator, picture.device)
@@ -51,7 +64,8 @@ def expose(radiance: Tensor, sensor: Sensor, generator: Generator) -> Tensor:
     exponent = (1 + sensor.gamma * draw.normal()).clamp(0.6, 1.5) / 2.2
     picture = picture.clamp(1e-6, 1) ** exponent
     if sensor.noise:
-        picture = picture + noise(picture, sensor.noise * draw.uniform(0, 1) ** 2 / 255, generator)
+        deviation = sensor.noise * draw.uniform(0, 1) ** 2 / 255
+        picture = picture + noise(picture, deviation, noise_generator or generator)
     return (picture * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
 
