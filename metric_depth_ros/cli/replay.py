@@ -57,6 +57,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         '--no-points', action='store_true', help='leave the clouds out of the written bag'
     )
+    parser.add_argument('--no-pictures', action='store_true', help='only the bag and the numbers')
     parser.set_defaults(run=run)
 
 
@@ -83,8 +84,10 @@ def run(args: argparse.Namespace) -> int:
     if args.json is not None:
         args.json.parent.mkdir(parents=True, exist_ok=True)
         write_json(report, args.json)
-    with Console(stderr=True).status('drawing pictures'):
-        pictures = save_gallery(report, args.out / 'bag', args.out)
+    pictures: list[Path] = []
+    if not args.no_pictures:
+        with Console(stderr=True).status('drawing pictures'):
+            pictures = save_gallery(report, args.out / 'bag', args.out)
     console = Console()
     console.print(summary(report))
     console.print(f'in {args.out}:', highlight=False)
