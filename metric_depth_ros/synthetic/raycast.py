@@ -22,7 +22,7 @@ from .scene import Kind, Scenes
 # A surface nearer than this to the ray's origin is the one the ray starts from.
 NEAREST = 1e-4
 TILE = 8
-SMALL_VIEW = 1000  # rays; fewer are not worth going through the scenes one by one
+CHUNK_RAYS = 40_000  # handled at once on a CPU; more would fall out of its caches
 NOTHING = 0x7F800000 << 32  # the key of +inf
 
 
@@ -62,32 +62,39 @@ def cast(scenes: Scenes, origins: Tensor, directions: Tensor) -> Hits:
         directions: (B, H, W, 3) finite unit vectors, world. Neighbours should point to similar
             directions: the speed, not the result, depends on it.
     """
-    if directions.device.type != 'cpu' or directions[0].numel() < 3 * SMALL_VIEW:
-        return _cast_tiles(scenes, origins, directions)
-    # One by one, a scene's rays stay in the cache and only what is in view is looked at.
+    batch, height, width, _ = directions.shape
+    chunk = batch
+    if directions.device.type == 'cpu':
+        chunk = max(1, CHUNK_RAYS // (height * width))
     parts = []
-    for i in range(len(scenes)):
-        one, start, rays = scenes[i], origins[i : i + 1], directions[i : i + 1]
-        whole = rays.reshape(1, 1, -1, 3).transpose(-1, -2)
-        in_view = _reached(one, start, whole)[0, 0].nonzero()[:, 0]
-        if not len(in_view):
-            in_view = in_view.new_zeros(1)
-        hits = _cast_tiles(_subset(one, in_view), start, rays)
-        primitive = torch.where(hits.primitive < 0, -1, in_view[hits.primitive])
+    for i in range(0, batch, chunk):
+        some = slice(i, i + chunk)
+        rays, start = directions[some], origins[some]
+        in_view, index = _in_view(scenes[some], start, rays)
+        hits = _cast_tiles(in_view, start, rays)
+        primitive = index.gather(1, hits.primitive.clamp(min=0).flatten(1))
+        primitive = torch.where(hits.primitive < 0, -1, primitive.reshape(hits.primitive.shape))
         parts.append((hits.ray_distance, primitive))
     return Hits(torch.cat([d for d, _ in parts]), torch.cat([p for _, p in parts]))
 
 
-def _subset(scenes: Scenes, index: Tensor) -> Scenes:
-    """The primitives `index`, ascending, of every scene; only what a ray needs of them."""
-    return replace(
+def _in_view(scenes: Scenes, origins: Tensor, directions: Tensor) -> tuple[Scenes, Tensor]:
+    """The scenes' primitives that any ray may meet, order kept, and (B, n) which they were."""
+    whole = directions.flatten(1, 2).transpose(1, 2)[:, None]
+    reached = _reached(scenes, origins, whole)[:, 0]
+    count = max(1, int(reached.sum(1).max()))
+    index = (~reached).sort(dim=1, stable=True).indices[:, :count]
+    row = torch.arange(len(index), device=index.device)[:, None]
+    kind = torch.where(reached[row, index], scenes.kind[row, index], int(Kind.NONE))
+    chosen = replace(
         scenes,
-        kind=scenes.kind[:, index],
-        centre=scenes.centre[:, index],
-        rotation=scenes.rotation[:, index],
-        half_size=scenes.half_size[:, index],
-        num_rooms=int((scenes.kind[:, index] == Kind.ROOM).sum(1).max()),
+        kind=kind,
+        centre=scenes.centre[row, index],
+        rotation=scenes.rotation[row, index],
+        half_size=scenes.half_size[row, index],
+        num_rooms=int((kind == Kind.ROOM).sum(1).max()),
     )
+    return chosen, index
 
 
 def cast_all_pairs(scenes: Scenes, origins: Tensor, directions: Tensor) -> Hits:

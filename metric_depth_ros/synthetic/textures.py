@@ -66,6 +66,9 @@ def colour(generator: Generator, low: float, high: float, saturation: float = 0.
     """(3,) a random colour of brightness low to high, mostly warm or neutral."""
     value = uniform(generator, low, high)
     hue = torch.rand(3, generator=generator)
+    # Pinks and purples are rarer on things than browns, yellows and blues.
+    if hue.argmin() == 1 and uniform(generator, 0, 1) < 0.8:
+        hue = torch.stack([hue[0], hue.median(), hue[2]])
     warm = torch.tensor([0.6, 0.5, 0.4]) * uniform(generator, 0, 1) + hue * 0.6
     tone = 1 + saturation * (warm - warm.mean()) * 2
     return (value * tone).clamp(0.01, 0.97)
