@@ -109,9 +109,8 @@ class EvaluationProtocol:
             raise MetricsError(
                 f'no pixel of the truth lies within {self.min_depth} to {self.max_depth} m'
             )
-        d, t = prediction[valid], truth[valid]
-        predicted = ~torch.isnan(d)
-        d, t = d[predicted], t[predicted]
+        pixels = (valid & ~torch.isnan(prediction)).flatten().nonzero().squeeze(1)
+        d, t = prediction.flatten()[pixels], truth.flatten()[pixels]
         if self.align is not None:
             d = self.align(d, t)
         d = d.clamp(self.min_depth, self.max_depth)
