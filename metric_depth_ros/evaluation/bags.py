@@ -183,7 +183,7 @@ class Bag:
 
         def finish() -> Iterator[BagFrame]:
             image = images.popleft()
-            frame = self._frame(image, cameras, depths, round(tolerance_s * 1e9))
+            frame = self._frame(image, cameras, depths, topics, round(tolerance_s * 1e9))
             for queue in waits_for:  # the last one before this image may be nearest to the next
                 while len(queue) > 1 and queue[1].stamp_ns <= image.stamp_ns:
                     queue.popleft()
@@ -208,6 +208,7 @@ class Bag:
         image: _Stamped,
         cameras: Collection[_Stamped],
         depths: Collection[_Stamped],
+        topics: Topics,
         tolerance_ns: int,
     ) -> BagFrame | None:
         """The frame of `image`; None where its image or its camera_info cannot be used."""
@@ -229,18 +230,14 @@ class Bag:
         nearest = min(depths, key=distance, default=None)
         if nearest is None or distance(nearest) > tolerance_ns:
             return BagFrame(frame, None, (image.raw, info.raw))
-        return BagFrame(frame, self._depth(nearest, frame), (image.raw, info.raw, nearest.raw))
+        depth = self._depth(nearest, frame, topics)
+        return BagFrame(frame, depth, (image.raw, info.raw, nearest.raw))
 
-    def _depth(self, depth: _Stamped, frame: Frame) -> Tensor | None:
+    def _depth(self, depth: _Stamped, frame: Frame, topics: Topics) -> Tensor | None:
         """The true depth in a message; None where it cannot be used."""
         try:
             metres = depth_from_message(depth.message)
-            expected = tuple(frame.image.shape[:2])
-            if tuple(metres.shape) != expected:
-                raise BagError(
-                    f'depth of {metres.shape[1]}x{metres.shape[0]} pixels, expected '
-                    f'{expected[1]}x{expected[0]} like the image: it must be registered to it'
-                )
+            _check_registered(metres, depth.message.header.frame_id, frame, topics)
         except MetricDepthError as error:
             self._report(depth.raw.topic, depth.raw.recorded_ns, str(error))
             return None
@@ -264,6 +261,21 @@ class _Stamped:
     stamp_ns: int
     raw: BagMessage
     message: Any
+
+
+def _check_registered(depth: Tensor, frame_id: str, frame: Frame, topics: Topics) -> None:
+    """Raise BagError unless depth belongs to the image pixel by pixel, as far as one can tell."""
+    height, width, _ = frame.image.shape
+    if tuple(depth.shape) != (height, width):
+        raise BagError(
+            f'depth of {depth.shape[1]}x{depth.shape[0]} pixels, expected {width}x{height} like '
+            'the image: it must be registered to it'
+        )
+    if not topics.depth_was_told and frame_id.lstrip('/') != frame.frame_id.lstrip('/'):
+        raise BagError(
+            f'depth in frame {frame_id!r}, expected {frame.frame_id!r} like the image: if it is '
+            f'registered to it all the same, say --depth {topics.depth}'
+        )
 
 
 def deserialize(message: BagMessage) -> Any:

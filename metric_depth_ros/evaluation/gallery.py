@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from ..messages import depth_from_message
@@ -9,7 +10,7 @@ from ..types import DepthPrediction
 from .bags import Bag, BagError, BagFrame, BagMessage, deserialize
 from .metrics import PLAIN
 from .pictures import save_clouds, save_comparison, save_overview
-from .recording import DEPTH_TOPIC, UNCERTAINTY_TOPIC
+from .recording import DEPTH_TOPIC, UNCERTAINTY_TOPIC, recorded_name
 from .replay import FrameRecord, ReplayReport
 
 # Camera_info and true depth of an image are recorded within this time of it.
@@ -44,7 +45,7 @@ def save_gallery(report: ReplayReport, recording: Path, folder: Path) -> list[Pa
 
 
 def choose_frames(report: ReplayReport) -> dict[str, FrameRecord]:
-    """The frames worth a picture: best, median, worst; or first, middle, last without truth."""
+    """The frames worth a picture: median, best, worst; or middle, first, last without truth."""
     scored = [f for f in report.processed if f.scores]
     if scored:
         scored.sort(key=lambda f: f.scores[PLAIN.name].abs_rel)
@@ -53,14 +54,24 @@ def choose_frames(report: ReplayReport) -> dict[str, FrameRecord]:
         names, frames = ('first', 'middle', 'last'), report.processed
     if not frames:
         return {}
-    return dict(zip(names, (frames[0], frames[len(frames) // 2], frames[-1]), strict=True))
+    chosen = {names[1]: frames[len(frames) // 2]}
+    for name, frame in ((names[0], frames[0]), (names[2], frames[-1])):
+        if frame not in chosen.values():  # a bag may have one frame or two
+            chosen[name] = frame
+    return chosen
 
 
 def _read_back(
     bag: Bag, report: ReplayReport, record: FrameRecord
 ) -> tuple[BagFrame, DepthPrediction]:
     start, stop = record.recorded_ns - _AROUND_NS, record.recorded_ns + _AROUND_NS
-    for frame in bag.frames(report.topics, start_ns=start, stop_ns=stop):
+    topics = replace(
+        report.topics,
+        image=recorded_name(report.topics.image),
+        camera_info=recorded_name(report.topics.camera_info),
+        depth=recorded_name(report.topics.depth) if report.topics.depth else None,
+    )
+    for frame in bag.frames(topics, start_ns=start, stop_ns=stop):
         if frame.frame.stamp_ns == record.stamp_ns:
             break
     else:

@@ -33,7 +33,7 @@ def save_comparison(
     panels = 3 if truth is None else 5
     figure = _figure(3.4 * panels, 3.4 * _aspect(frame) + 1.3, title)
     _draw_maps(figure.subplots(1, panels), frame, prediction, truth)
-    figure.savefig(path, dpi=_DPI)
+    _save(figure, path)
 
 
 def save_clouds(
@@ -53,7 +53,7 @@ def save_clouds(
     figure = _figure(13, 5.2 * len(clouds), title)
     rows = figure.subplots(len(clouds), 2, squeeze=False)
     _draw_views(rows, clouds, frame)
-    figure.savefig(path, dpi=_DPI)
+    _save(figure, path)
 
 
 def save_overview(
@@ -76,7 +76,7 @@ def save_overview(
     _draw_maps(upper.subplots(1, panels), frame, prediction, truth)
     clouds = {'predicted': cloud_of(prediction.depth, frame.image, prediction.camera)}
     _draw_views(lower.subplots(1, 2, squeeze=False), clouds, frame)
-    figure.savefig(path, dpi=_DPI)
+    _save(figure, path)
 
 
 def _figure(width: float, height: float, title: str) -> Any:
@@ -87,6 +87,12 @@ def _figure(width: float, height: float, title: str) -> Any:
     if title:
         figure.suptitle(title, fontsize=13)
     return figure
+
+
+def _save(figure: Any, path: Path) -> None:
+    figure.get_layout_engine().execute(figure)
+    figure.set_layout_engine('none')  # saving draws twice, and would lay out twice
+    figure.savefig(path, dpi=_DPI)
 
 
 def _aspect(frame: Frame) -> float:

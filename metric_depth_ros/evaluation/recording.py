@@ -24,6 +24,7 @@ DEPTH_TOPIC = '/depth/image'
 UNCERTAINTY_TOPIC = '/depth/uncertainty'
 CAMERA_INFO_TOPIC = '/depth/camera_info'
 POINTS_TOPIC = '/depth/points'
+OUR_TOPICS = (DEPTH_TOPIC, UNCERTAINTY_TOPIC, CAMERA_INFO_TOPIC, POINTS_TOPIC)
 
 # Tells our bags from a person's recordings, which are never overwritten.
 _SIGNATURE = 'written_by'
@@ -77,8 +78,8 @@ class Recorder:
         shutil.rmtree(self._workshop, ignore_errors=True)
 
     def copy(self, message: BagMessage) -> None:
-        """Write a recorded message as it is."""
-        self._write(message.topic, message.type, message.recorded_ns, message.cdr)
+        """Write a recorded message as it is, on the topic that `recorded_name` tells."""
+        self._write(recorded_name(message.topic), message.type, message.recorded_ns, message.cdr)
 
     def write(self, frame: Frame, prediction: DepthPrediction, recorded_ns: int) -> None:
         """Write depth, camera_info, uncertainty and the coloured cloud of one prediction.
@@ -111,6 +112,11 @@ class Recorder:
                 offered_qos_profiles=[_latched()] if topic == '/tf_static' else [],
             )
         self._writer.write(self._connections[topic], recorded_ns, cdr)
+
+
+def recorded_name(topic: str) -> str:
+    """The topic of a copied message: its own, unless ours has the same name."""
+    return f'/recorded{topic}' if topic in OUR_TOPICS else topic
 
 
 def _check_replaceable(path: Path) -> None:

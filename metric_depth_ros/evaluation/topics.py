@@ -31,11 +31,17 @@ class TopicError(MetricDepthError):
 
 @dataclass(frozen=True)
 class Topics:
-    """Names of the topics that a replay reads; depth is the true depth, None without any."""
+    """Names of the topics that a replay reads.
+
+    depth: the true depth; None without any.
+    depth_was_told: a person chose it, so it counts as registered to the image even where its
+        frame_id says otherwise.
+    """
 
     image: str
     camera_info: str
     depth: str | None = None
+    depth_was_told: bool = False
 
 
 def find_topics(
@@ -61,10 +67,9 @@ def find_topics(
     else:
         _check(topics, camera_info, (CAMERA_INFO_TYPE,))
     if depth is None:
-        depth = _find_depth(topics, image)
-    else:
-        _check(topics, depth, (IMAGE_TYPE, COMPRESSED_TYPE))
-    return Topics(image, camera_info, depth)
+        return Topics(image, camera_info, _find_depth(topics, image))
+    _check(topics, depth, (IMAGE_TYPE, COMPRESSED_TYPE))
+    return Topics(image, camera_info, depth, depth_was_told=True)
 
 
 def is_rectified(image: str) -> bool:

@@ -38,7 +38,11 @@ def test_frames_are_what_was_recorded(write_bag: WriteBag, storage: str, compres
         metres = true_depth(index).astype(np.float32) / 1000
         np.testing.assert_array_equal(recorded.depth, np.where(metres > 0, metres, np.nan))
         assert recorded.recorded_ns == STAMPS[index] + 5_000_000
-        assert [m.topic for m in recorded.recorded] == list(vars(topics).values())
+        assert [m.topic for m in recorded.recorded] == [
+            topics.image,
+            topics.camera_info,
+            topics.depth,
+        ]
 
 
 @pytest.mark.parametrize('storage', ['sqlite3', 'mcap'])
@@ -89,6 +93,28 @@ def test_depth_is_matched_by_nearest_stamp(write_bag: WriteBag, delay_ms: int, f
         assert (recorded.depth is not None) == found
         if recorded.depth is not None:
             assert recorded.depth[0, 0].item() == pytest.approx(true_depth(index)[0, 0] / 1000)
+
+
+def test_depth_of_another_frame_is_used_only_when_told(write_bag: WriteBag):
+    def shift(writer: BagWriter) -> None:
+        stamp_ns = FIRST_NS + 3 * STEP_NS
+        writer.write(
+            '/camera/color/image_raw', stamp_ns, writer.image(stamp_ns, picture(3), 'rgb8')
+        )
+        writer.write('/camera/color/camera_info', stamp_ns, writer.camera_info(stamp_ns))
+        depth = writer.image(stamp_ns, true_depth(3), '16UC1')
+        depth.header.frame_id = 'lidar'
+        writer.write('/camera/aligned_depth_to_color/image_raw', stamp_ns, depth)
+
+    with Bag(write_bag(Layout(), shift)) as bag:
+        found = list(bag.frames(bag.find_topics()))
+        problems = list(bag.problems)
+        told = bag.find_topics(depth='/camera/aligned_depth_to_color/image_raw')
+        trusted = list(bag.frames(told))
+    assert found[3].depth is None
+    assert "depth in frame 'lidar', expected 'camera_optical'" in problems[0].reason
+    assert trusted[3].depth is not None
+    assert len(bag.problems) == len(problems) == 1
 
 
 def test_one_camera_info_serves_all(write_bag: WriteBag):

@@ -103,6 +103,7 @@ def test_what_is_told_is_taken():
         '/camera/infra1/image_rect_raw',
         '/camera/depth/camera_info',
         '/camera/depth/image_rect_raw',
+        depth_was_told=True,
     )
     assert find_topics(REALSENSE, told.image, told.camera_info, told.depth) == told
     by_image = find_topics(REALSENSE, '/camera/infra1/image_rect_raw')
