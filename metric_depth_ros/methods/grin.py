@@ -11,7 +11,7 @@ region of interest at inference, by the same code.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -51,6 +51,9 @@ class GrinConfig:
     predict_velocity: the network predicts v instead of the noise.
     data_loss: the loss is on x_0 instead of on what the network predicts.
     regression_weight: of a dense L1 loss on a head of the encoder alone; 0 for no head.
+    diffuse_residual: the diffusion is about what that head leaves over, not about the code.
+    data_scale: what the diffused quantity is divided by; noise and v presume data that spread
+        about as far as the noise, by 1.
     self_conditioning: probability of a training step that starts from its own latents.
     train_pixels, train_globals: L and G, tokens of a training image.
     clip_sky: supervise infinitely far pixels at `far` instead of leaving them out (5.2).
@@ -79,6 +82,8 @@ class GrinConfig:
     predict_velocity: bool = False
     data_loss: bool = False
     regression_weight: float = 0.0
+    diffuse_residual: bool = False
+    data_scale: float = 1.0
     self_conditioning: float = 0.9
     train_pixels: int = 1024
     train_globals: int = 2048
@@ -94,6 +99,10 @@ class GrinConfig:
         if not self.local_width and not self.use_global and not self.pixel_features:
             raise MetricDepthError(
                 'GRIN config has no image input: set local_width, use_global or pixel_features'
+            )
+        if self.diffuse_residual and not self.regression_weight:
+            raise MetricDepthError(
+                'GRIN config has diffuse_residual, expected a regression_weight above 0'
             )
 
     @classmethod
@@ -134,12 +143,14 @@ class GrinConfig:
             centre_bands=0,
             predict_velocity=True,
             data_loss=True,
-            regression_weight=1.0,
+            regression_weight=5.0,
+            diffuse_residual=True,
+            data_scale=0.25,
             self_conditioning=0.5,
             train_pixels=512,
             train_globals=192,
             read_pixels=512,
-            num_steps=2,
+            num_steps=4,
             working_pixels=128 * 96,
         )
 
@@ -163,12 +174,14 @@ class Scene:
 
     image, rays: (B, 3, h, w), 0 outside the valid pixels.
     merged: (B, global_width, h/4, w/4) features of the encoder.
+    regression: (B, h, w) codes in [-1, 1] that the encoder alone suggests; None without the head.
     global_tokens: (B, M, token_width); global_valid: (B, M) bool, False in the padding.
     """
 
     image: Tensor
     rays: Tensor
     merged: Tensor
+    regression: Tensor | None
     global_tokens: Tensor
     global_valid: Tensor
 
@@ -179,11 +192,13 @@ class Tokens:
 
     local: (B, L, token_width), one per pixel. scene: (B, G, token_width) global ones.
     readable: (B, L + G) bool, which of them the latents may read.
+    centre: (B, L) code that the diffusion is about: 0, or the regression's.
     """
 
     local: Tensor
     scene: Tensor
     readable: Tensor
+    centre: Tensor
 
     def expand(self, samples: int) -> Tokens:
         """The tokens of one image, seen `samples` times over."""
@@ -191,6 +206,7 @@ class Tokens:
             self.local.expand(samples, -1, -1),
             self.scene.expand(samples, -1, -1),
             self.readable.expand(samples, -1),
+            self.centre.expand(samples, -1),
         )
 
 
@@ -250,12 +266,12 @@ class Grin(nn.Module):
         self.patches: PatchEmbedding | None = None
         if config.local_width:
             self.patches = PatchEmbedding(3, config.local_kernel, config.local_width)
-        # One linear layer on (code, patch, geometry) as the paper has it, kept in two parts:
-        # only the code changes from step to step.
+        # One linear layer on (noisy code, patch, geometry) in the paper; in two parts here,
+        # because only the noisy code changes from step to step.
         self.to_local = nn.Linear(config.local_width + geometry, width)
-        self.from_code = nn.Linear(1, width, bias=False)
+        self.embed_noisy = nn.Linear(1, width, bias=False)
         bound = (1 + self.to_local.in_features) ** -0.5
-        nn.init.uniform_(self.from_code.weight, -bound, bound)  # as in the one layer
+        nn.init.uniform_(self.embed_noisy.weight, -bound, bound)  # as in the one layer
         self.from_merged = nn.Linear(config.global_width, width) if config.pixel_features else None
 
         self.rin = Rin(config.rin)
@@ -269,12 +285,20 @@ class Grin(nn.Module):
     # ---- codes -------------------------------------------------------------------------------
 
     def to_code(self, ray_distance: Tensor) -> Tensor:
-        """Metres of ray_distance to x_0 in [-1, 1]."""
+        """Metres of ray_distance to codes in [-1, 1]."""
         return 2 * self.codec.encode(ray_distance) - 1
 
-    def from_codes(self, code: Tensor) -> Tensor:
-        """x_0 in [-1, 1] to metres of ray_distance."""
+    def from_code(self, code: Tensor) -> Tensor:
+        """Codes in [-1, 1] to metres of ray_distance."""
         return self.codec.decode((code + 1) / 2)
+
+    def to_data(self, code: Tensor, centre: Tensor) -> Tensor:
+        """Codes to x_0, the quantity that is diffused: in the paper the code itself."""
+        return (code - centre) / self.config.data_scale
+
+    def from_data(self, data: Tensor, centre: Tensor) -> Tensor:
+        """x_0 to codes."""
+        return data * self.config.data_scale + centre
 
     # ---- the network -------------------------------------------------------------------------
 
@@ -301,6 +325,7 @@ class Grin(nn.Module):
             image=image,
             rays=rays,
             merged=merged,
+            regression=self._regress(merged, image.shape[-2:]),
             global_tokens=self.to_global(torch.cat([features, geometry], dim=-1)),
             global_valid=(share_seen >= 0.5).flatten(1),
         )
@@ -338,7 +363,12 @@ class Grin(nn.Module):
             context_readable = context_readable.gather(1, global_cells)
             if global_readable is not None:
                 context_readable = context_readable & global_readable
-        return Tokens(local, context, torch.cat([readable, context_readable], dim=1))
+        if self.config.diffuse_residual and scene.regression is not None:
+            # Detached: the head learns the code, the diffusion what the head leaves over.
+            centre = scene.regression.detach().flatten(1).gather(1, pixels)
+        else:
+            centre = torch.zeros_like(local[..., 0])
+        return Tokens(local, context, torch.cat([readable, context_readable], dim=1), centre)
 
     def denoise(
         self, tokens: Tokens, noisy: Tensor, t: Tensor, previous: Tensor | None = None
@@ -350,7 +380,7 @@ class Grin(nn.Module):
         Returns:
             (B, L) predicted noise, or velocity if the config says so, and the latents.
         """
-        local = tokens.local + self.from_code(noisy[..., None])
+        local = tokens.local + self.embed_noisy(noisy[..., None])
         x, latents = self.rin(
             torch.cat([local, tokens.scene], dim=1), t, previous, tokens.readable
         )
@@ -362,17 +392,11 @@ class Grin(nn.Module):
             return sampling.data_from_velocity(noisy, output, gamma)
         return sampling.data_from_noise(noisy, output, gamma)
 
-    def regress(self, scene: Scene) -> Tensor:
-        """(B, h, w) codes from the encoder alone: the auxiliary head of training.
-
-        Raises:
-            MetricDepthError: the config has no such head (regression_weight is 0).
-        """
+    def _regress(self, merged: Tensor, size: Sequence[int]) -> Tensor | None:
         if self.regression is None:
-            raise MetricDepthError('regression_weight is 0, expected a config with the head')
-        coarse = self.regression(scene.merged)
-        size = scene.rays.shape[-2:]
-        return F.interpolate(coarse, size=size, mode='bilinear', align_corners=False)[:, 0]
+            return None
+        code = self.regression(merged).float()
+        return F.interpolate(code, size=size, mode='bilinear', align_corners=False)[:, 0]
 
     def _geometry(self, rays: Tensor) -> Tensor:
         return ray_features(rays, self.config.ray_bands, self.config.centre_bands)
@@ -444,7 +468,7 @@ class Grin(nn.Module):
         # 4. Back to metres along z.
         wanted = asked.flatten()[pixels]
         z = conditioning.rays[2].flatten()[pixels]
-        ray_distance = self.from_codes(codes)
+        ray_distance = self.from_code(codes)
         z_depth = torch.where(ray_distance < self.config.beyond, ray_distance * z, torch.inf)
         depth[:, pixels[wanted]] = z_depth[:, wanted].float()
         return depth.unflatten(1, (h, w))
@@ -459,7 +483,10 @@ class Grin(nn.Module):
             output, latents = self.denoise(tokens, noisy, t.expand(len(noisy)), latents)
             return self.predicted_data(noisy, output, gamma)
 
-        return sampling.ddim(predict_data, noise, num_steps)
+        centre, code_limit = tokens.centre, torch.ones_like(tokens.centre)
+        lowest, highest = self.to_data(-code_limit, centre), self.to_data(code_limit, centre)
+        data = sampling.ddim(predict_data, noise, num_steps, lowest, highest)
+        return self.from_data(data, centre)
 
     def _check_draw(self, conditioning: Conditioning, num_samples: int, num_steps: int) -> None:
         h, w = conditioning.valid.shape

@@ -49,27 +49,35 @@ def data_from_velocity(noisy: Tensor, v: Tensor, gamma: Tensor) -> Tensor:
 
 
 def ddim(
-    predict_data: Callable[[Tensor, Tensor, Tensor], Tensor], noise: Tensor, num_steps: int
+    predict_data: Callable[[Tensor, Tensor, Tensor], Tensor],
+    noise: Tensor,
+    num_steps: int,
+    lowest: Tensor | float = -1.0,
+    highest: Tensor | float = 1.0,
 ) -> Tensor:
     """Carry noise to data, deterministically (DDIM, Song et al. 2021, eta = 0).
 
-    The steps are evenly spaced in t, from 1 to 0. x_0 is clipped to [-1, 1], and the noise that
+    The steps are evenly spaced in t, from 1 to 0. x_0 is clipped to its range, and the noise that
     goes with the clipped x_0 is what is carried on. All randomness is in `noise`.
 
     Args:
         predict_data: (x_t, t, gamma) -> x_0, like x_t; t and gamma are scalars.
         noise: any shape, standard normal.
         num_steps: how often the network is asked, at least 1.
+        lowest, highest: range of x_0; broadcast against noise.
     Returns:
-        x_0 in [-1, 1], like noise.
+        x_0, like noise.
     """
     if num_steps < 1:
         raise ValueError(f'num_steps is {num_steps}, expected at least 1')
     times = torch.linspace(1, 0, num_steps + 1, device=noise.device)
     gammas = sigmoid_gamma(times)
+    low = torch.as_tensor(lowest, dtype=noise.dtype, device=noise.device)
+    high = torch.as_tensor(highest, dtype=noise.dtype, device=noise.device)
     x = noise
     for t, gamma, gamma_next in zip(times, gammas, gammas[1:], strict=False):
-        data = predict_data(x, t, gamma).clamp(-1, 1)
+        data = predict_data(x, t, gamma)
+        data = data.maximum(low).minimum(high)
         remaining_noise = (x - gamma.sqrt() * data) / (1 - gamma).sqrt()
         x = add_noise(data, remaining_noise, gamma_next)
     return x

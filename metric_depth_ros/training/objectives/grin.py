@@ -23,14 +23,14 @@ def loss(method: Grin, batch: Batch, generator: torch.Generator) -> dict[str, Te
     """
     config, device = method.config, batch.image.device
     supervised = supervised_pixels(batch, config)
-    data_map = method.to_code(batch.ray_distance.where(supervised, config.near))
+    codes = method.to_code(batch.ray_distance.where(supervised, config.near))
 
     scene = method.encode(batch.image, batch.rays, batch.inside)
     pixels, chosen = random_subset(supervised.flatten(1), config.train_pixels, generator)
     cells, kept = random_subset(scene.global_valid, config.train_globals, generator)
     tokens = method.tokens(scene, pixels, chosen, cells, kept)
 
-    data = data_map.flatten(1).gather(1, pixels)
+    data = method.to_data(codes.flatten(1).gather(1, pixels), tokens.centre)
     noise = torch.randn(data.shape, generator=generator, device=generator.device).to(device)
     t = torch.rand(len(data), generator=generator, device=generator.device).to(device)
     conditioned = torch.rand((), generator=generator, device=generator.device).item()
@@ -50,9 +50,9 @@ def loss(method: Grin, batch: Batch, generator: torch.Generator) -> dict[str, Te
     else:
         target = noise
     diffusion = masked_mean(F.mse_loss(output, target, reduction='none'), chosen)
-    if not config.regression_weight:
+    if scene.regression is None:
         return {'loss': diffusion, 'diffusion': diffusion}
-    error = F.l1_loss(method.regress(scene), data_map, reduction='none')
+    error = F.l1_loss(scene.regression, codes, reduction='none')
     regression = masked_mean(error, supervised)
     total = diffusion + config.regression_weight * regression
     return {'loss': total, 'diffusion': diffusion, 'regression': regression}
