@@ -12,7 +12,7 @@ from .. import geometry
 from ..types import Camera
 
 _BACKGROUND = np.array((255, 255, 255), dtype=np.uint8)
-_MAX_SPLAT = 4  # pixels either side of a point
+_MIN_SPLAT, _MAX_SPLAT = 1, 4  # pixels either side of a point
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def splat(
 ) -> np.ndarray:
     """(h, w, 3) uint8 picture of the points within bounds; the nearest to the viewer wins.
 
-    A point covers as much as its pixel does in the scene, up to a few pixels of the picture.
+    A point covers what lies between it and its neighbours, from one to a few pixels either side.
     """
     left, right, bottom, top = bounds
     width = max(1, round((right - left) * pixels_per_metre))
@@ -84,7 +84,7 @@ def splat(
     u, v = u[near].astype(np.int64), v[near].astype(np.int64)
     distance = -(cloud.points[near] @ np.array(view.to_viewer))
     colours = cloud.colours[near]
-    reach = np.clip(cloud.spacing[near] * pixels_per_metre / 2, 0.5, _MAX_SPLAT)
+    reach = np.clip(cloud.spacing[near] * pixels_per_metre, _MIN_SPLAT, _MAX_SPLAT)
 
     z_buffer = np.full(height * width, np.inf)
     picture = np.tile(_BACKGROUND, (height * width, 1))

@@ -27,16 +27,20 @@ def cloud(*points: tuple[float, float, float], spacing: float = 0.001) -> Cloud:
     return Cloud(np.array(points), colours, np.full(len(points), spacing))
 
 
+def centre(drawn: np.ndarray) -> tuple[float, float]:
+    """(column, row) of the middle of what is red."""
+    rows, columns = np.nonzero((drawn == RED).all(axis=-1))
+    return columns.mean(), rows.mean()
+
+
 def test_a_point_lands_where_its_metres_say():
     # 2.05 m ahead, 0.55 m up (y down), at 10 pixels a metre
     side = splat(cloud((0.3, -0.55, 2.05)), SIDE, BOUNDS, 10)
     assert side.shape == (20, 40, 3)
-    (row,), (column,) = np.nonzero((side == RED).all(axis=-1))
-    assert (column, row) == (20, 4)
+    assert centre(side) == (20, 4)
     # from above, 0.55 m to the right and 0.35 m ahead
     above = splat(cloud((0.55, 0, 0.35)), ABOVE, BOUNDS, 10)
-    (row,), (column,) = np.nonzero((above == RED).all(axis=-1))
-    assert (column, row) == (5, 6)
+    assert centre(above) == (5, 6)
 
 
 @pytest.mark.parametrize('order', [1, -1])
@@ -53,10 +57,10 @@ def test_the_nearest_to_the_viewer_wins(order: int):
 def test_a_coarse_point_covers_more():
     fine = splat(cloud((0, 0, 2)), SIDE, BOUNDS, 10)
     coarse = splat(cloud((0, 0, 2), spacing=0.3), SIDE, BOUNDS, 10)
-    assert ((fine != WHITE).any(axis=-1)).sum() == 1
-    covered = np.argwhere((coarse != WHITE).any(axis=-1))
-    assert len(covered) >= 9
-    assert np.abs(covered - (10, 20)).max() <= 2
+    for drawn, reach in ((fine, 1), (coarse, 3)):
+        covered = np.argwhere((drawn != WHITE).any(axis=-1)) - (10, 20)
+        assert len(covered) == (2 * reach + 1) ** 2
+        assert np.abs(covered).max() == reach
 
 
 def test_points_outside_and_no_points_draw_nothing():
