@@ -8,12 +8,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from random import Random
+from typing import TYPE_CHECKING, TypedDict
 
 import torch
 from torch import Generator, Tensor
 
 from .materials import texture_bank
 from .scene import Face, Kind, Lights, Scenes
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 Vector = tuple[float, float, float]
 WHITE: Vector = (1.0, 1.0, 1.0)
@@ -30,6 +34,18 @@ class Material:
     tint: Vector = WHITE
     scale: float = 1.0
     gloss: float = 0.0
+
+
+class Details(TypedDict, total=False):
+    """What else a shape may be given: other materials on some faces, a turn, a glow."""
+
+    top: Material | None
+    bottom: Material | None
+    front: Material | None
+    yaw: float
+    pitch: float
+    roll: float
+    glow: float
 
 
 @dataclass
@@ -60,19 +76,24 @@ class SceneBuilder:
         self.rows: list[list[float]] = []
         self.rooms: list[list[float]] = []
         self._origin: Vector = (0.0, 0.0, 0.0)
-        self._yaw = 0.0
+        self.yaw = 0.0
         self._roles = texture_bank(split).roles
 
     def material(
-        self, role: str, *, tint: float = 0.2, scale: float | None = None, gloss: float | None = None
+        self,
+        role: str,
+        *,
+        tint: float = 0.2,
+        scale: float | None = None,
+        gloss: float | None = None,
     ) -> Material:
-        """A random material for a role; tint: how much its colour may differ from the texture's."""
+        """A random material for a role; its colour differs by up to `tint` from the texture's."""
         random = self.random
         value = random.uniform(1 - tint, 1 + 0.5 * tint)
-        colour = tuple(value * random.uniform(1 - tint / 2, 1 + tint / 2) for _ in range(3))
+        red, green, blue = (random.uniform(1 - tint / 2, 1 + tint / 2) for _ in range(3))
         return Material(
             random.choice(self._roles[role]),
-            colour,  # type: ignore[arg-type]
+            (value * red, value * green, value * blue),
             random.uniform(0.85, 1.15) if scale is None else scale,
             random.choice((0.0, 0.0, 0.3, 0.8)) if gloss is None else gloss,
         )
@@ -80,31 +101,42 @@ class SceneBuilder:
     @contextmanager
     def at(self, x: float, y: float, z: float = 0.0, yaw: float = 0.0) -> Iterator[None]:
         """Shapes added inside are placed around (x, y, z), turned by yaw (radians)."""
-        outer = self._origin, self._yaw
-        self._origin, self._yaw = self._world((x, y, z)), self._yaw + yaw
+        outer = self._origin, self.yaw
+        self._origin, self.yaw = self._world((x, y, z)), self.yaw + yaw
         try:
             yield
         finally:
-            self._origin, self._yaw = outer
+            self._origin, self.yaw = outer
 
-    def box(self, centre: Vector, size: Vector, material: Material, **more: object) -> None:
+    def box(
+        self, centre: Vector, size: Vector, material: Material, **more: Unpack[Details]
+    ) -> None:
         self._add(Kind.BOX, centre, size, material, **more)
 
     def cylinder(
-        self, centre: Vector, radius: float, height: float, material: Material, **more: object
+        self,
+        centre: Vector,
+        radius: float,
+        height: float,
+        material: Material,
+        **more: Unpack[Details],
     ) -> None:
-        """Upright; `tilt` lays it along another axis."""
+        """Upright, unless turned."""
         self._add(Kind.CYLINDER, centre, (2 * radius, 2 * radius, height), material, **more)
 
-    def ellipsoid(self, centre: Vector, size: Vector, material: Material, **more: object) -> None:
+    def ellipsoid(
+        self, centre: Vector, size: Vector, material: Material, **more: Unpack[Details]
+    ) -> None:
         self._add(Kind.ELLIPSOID, centre, size, material, **more)
 
-    def room(self, centre: Vector, size: Vector, material: Material, **more: object) -> None:
+    def room(
+        self, centre: Vector, size: Vector, material: Material, **more: Unpack[Details]
+    ) -> None:
         """Hollow; rooms that overlap are one space."""
         self._add(Kind.ROOM, centre, size, material, **more)
 
     def _world(self, point: Vector) -> Vector:
-        c, s = math.cos(self._yaw), math.sin(self._yaw)
+        c, s = math.cos(self.yaw), math.sin(self.yaw)
         x, y, z = self._origin
         return (x + c * point[0] - s * point[1], y + s * point[0] + c * point[1], z + point[2])
 
@@ -126,7 +158,7 @@ class SceneBuilder:
         """size: full extents, metres. yaw, pitch, roll: radians about z, then y, then x."""
         faces = (material, top or material, bottom or material, front or material)
         x, y, z = self._world(centre)
-        row = [int(kind), x, y, z, self._yaw + yaw, pitch, roll]
+        row = [int(kind), x, y, z, self.yaw + yaw, pitch, roll]
         row += [max(s, 1e-3) / 2 for s in size]
         row += [self.random.random(), self.random.random(), material.gloss, glow]
         for face in faces:

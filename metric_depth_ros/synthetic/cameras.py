@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from .. import geometry
-from ..types import Camera, MetricDepthError
+from ..errors import MetricDepthError
+from ..types import Camera
 from .builder import seeded
 from .raycast import cast, gather
 from .scene import Kind, Scenes
@@ -99,9 +100,7 @@ def look(position: Tensor, yaw: Tensor, pitch: Tensor, roll: Tensor) -> Tensor:
     the camera sees it; radians, (B,).
     """
     zero = torch.zeros_like(yaw)
-    forward = torch.stack(
-        [yaw.cos() * pitch.cos(), yaw.sin() * pitch.cos(), pitch.sin()], -1
-    )
+    forward = torch.stack([yaw.cos() * pitch.cos(), yaw.sin() * pitch.cos(), pitch.sin()], -1)
     level = torch.stack([yaw.sin(), -yaw.cos(), zero], -1)
     down = torch.linalg.cross(forward, level)
     c, s = roll.cos()[..., None], roll.sin()[..., None]

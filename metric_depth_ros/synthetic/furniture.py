@@ -43,7 +43,9 @@ def small_thing(b: SceneBuilder) -> None:
         b.ellipsoid((0, 0, size / 2), (size, size, size), b.material('box', tint=0.6))
     else:  # carton
         high = r.uniform(0.1, 0.35)
-        b.box((0, 0, high / 2), (r.uniform(0.1, 0.3), r.uniform(0.1, 0.3), high), b.material('box'))
+        b.box(
+            (0, 0, high / 2), (r.uniform(0.1, 0.3), r.uniform(0.1, 0.3), high), b.material('box')
+        )
 
 
 def desk(b: SceneBuilder) -> None:
@@ -62,7 +64,9 @@ def desk(b: SceneBuilder) -> None:
             b.box((0, 0, 0.32), (0.03, 0.54, 0.32), dark, front=b.material('screen', scale=0))
     b.box((deep / 2 - 0.2, 0, high + 0.01), (0.14, 0.43, 0.02), dark)
     for _ in range(r.randint(0, 3)):
-        with b.at(r.uniform(-0.2, 0.25), r.choice((-1, 1)) * r.uniform(0.35, 0.5) * wide * 0.9, high):
+        with b.at(
+            r.uniform(-0.2, 0.25), r.choice((-1, 1)) * r.uniform(0.35, 0.5) * wide * 0.9, high
+        ):
             small_thing(b)
 
 
@@ -143,7 +147,12 @@ def shelf(b: SceneBuilder) -> None:
             share = r.uniform(0.4, 0.95) * wide
             back = b.material('books', scale=0)
             tall = step - 0.06
-            b.box((-0.03, (share - wide) / 2 + 0.02, z + 0.01 + tall / 2), (deep - 0.1, share, tall), m, front=back)
+            b.box(
+                (-0.03, (share - wide) / 2 + 0.02, z + 0.01 + tall / 2),
+                (deep - 0.1, share, tall),
+                m,
+                front=back,
+            )
 
 
 def plant(b: SceneBuilder) -> None:
@@ -154,7 +163,9 @@ def plant(b: SceneBuilder) -> None:
     for _ in range(4):
         size = r.uniform(0.2, 0.5)
         place = (r.uniform(-0.15, 0.15), r.uniform(-0.15, 0.15), 0.35 + r.uniform(0.2, 1) * high)
-        b.ellipsoid(place, (size, size, size * r.uniform(0.6, 1.4)), leaves, pitch=r.uniform(-1, 1))
+        b.ellipsoid(
+            place, (size, size, size * r.uniform(0.6, 1.4)), leaves, pitch=r.uniform(-1, 1)
+        )
 
 
 def floor_lamp(b: SceneBuilder) -> None:
@@ -175,7 +186,13 @@ def person(b: SceneBuilder) -> None:
     skin = Material(b.material('ceiling').texture, (tone, tone * 0.72, tone * 0.56), gloss=0.2)
     stride = r.uniform(-0.12, 0.12)
     for side in (-1, 1):
-        b.cylinder((side * stride, side * 0.1 * s, 0.43 * s), 0.075 * s, 0.86 * s, trousers, pitch=side * stride)
+        b.cylinder(
+            (side * stride, side * 0.1 * s, 0.43 * s),
+            0.075 * s,
+            0.86 * s,
+            trousers,
+            pitch=side * stride,
+        )
         swing = r.uniform(-0.25, 0.25)
         b.cylinder((0, side * 0.25 * s, 1.15 * s), 0.045 * s, 0.62 * s, shirt, pitch=swing)
         b.box((0.05 + side * stride, side * 0.1 * s, 0.035), (0.26, 0.1, 0.07), trousers)

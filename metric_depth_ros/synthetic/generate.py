@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Generator
 
-from ..types import MetricDepthError
+from ..errors import MetricDepthError
 from .builder import seeded, stack
 from .indoor import furnish
 from .materials import SPLITS

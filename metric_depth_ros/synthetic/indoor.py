@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from random import Random
 
 from . import furniture as f
-from .builder import SceneBuilder
+from .builder import Material, SceneBuilder
 
 Thing = Callable[[SceneBuilder], None]
 
@@ -146,17 +146,20 @@ def light(b: SceneBuilder, length: float, width: float, height: float) -> bool:
         y, z = r.uniform(-0.2, 0.2) * width, height - r.uniform(0.12, 0.5)
         b.lights.lamps.append(((x, y, z), (power, power * (0.75 + 0.25 * warm), power * warm)))
         shade = b.material('ceiling', tint=0.05)
-        b.box((x, y, height - 0.03), (r.uniform(0.2, 1.2), r.uniform(0.1, 0.5), 0.06), shade, glow=4)
+        b.box(
+            (x, y, height - 0.03), (r.uniform(0.2, 1.2), r.uniform(0.1, 0.5), 0.06), shade, glow=4
+        )
     bounce = r.uniform(0.12, 0.5)
     b.lights.ambient_up = (bounce, bounce * 0.97, bounce * 0.92)
-    b.lights.ambient_down = tuple(0.75 * c for c in b.lights.ambient_up)  # type: ignore[assignment]
+    b.lights.ambient_down = (0.75 * bounce, 0.73 * bounce, 0.69 * bounce)
     sunny = r.random() < 0.5
     if sunny:
         strength = r.uniform(1.0, 4.0)
         b.lights.sun = (strength, strength * 0.92, strength * 0.8)
         b.lights.lamps = [
-            (place, tuple(0.3 * c for c in power)) for place, power in b.lights.lamps
-        ]  # type: ignore[misc]
+            (place, (0.3 * red, 0.3 * green, 0.3 * blue))
+            for place, (red, green, blue) in b.lights.lamps
+        ]
     return sunny
 
 
@@ -214,7 +217,7 @@ def doors_and_windows(
                 picture(b, r.uniform(-1, 1) * (span / 2 - 0.5), along)
 
 
-def door(b: SceneBuilder, along: float, frame: object) -> None:
+def door(b: SceneBuilder, along: float, frame: Material) -> None:
     """A closed leaf of 2.0 to 2.1 x 0.8 to 0.9 m with frame and handle."""
     r = b.random
     wide, high = r.uniform(0.8, 0.9), r.uniform(2.0, 2.1)
@@ -227,14 +230,14 @@ def door(b: SceneBuilder, along: float, frame: object) -> None:
     b.box((0.035, side, 1.0), (0.015, 0.04, 0.2), metal)
 
 
-def door_frame(b: SceneBuilder, along: float, wide: float, high: float, frame: object) -> None:
+def door_frame(b: SceneBuilder, along: float, wide: float, high: float, frame: Material) -> None:
     for side in (-1, 1):
         place = (0.015, along + side * (wide / 2 + 0.035), high / 2)
-        b.box(place, (0.07, 0.07, high), frame)  # type: ignore[arg-type]
-    b.box((0.015, along, high + 0.035), (0.07, wide + 0.14, 0.07), frame)  # type: ignore[arg-type]
+        b.box(place, (0.07, 0.07, high), frame)
+    b.box((0.015, along, high + 0.035), (0.07, wide + 0.14, 0.07), frame)
 
 
-def doorway(b: SceneBuilder, along: float, frame: object) -> None:
+def doorway(b: SceneBuilder, along: float, frame: Material) -> None:
     """An open passage into another room."""
     r = b.random
     wide, high, thick = r.uniform(0.8, 1.4), r.uniform(2.0, 2.1), r.uniform(0.1, 0.3)
@@ -264,9 +267,7 @@ def windows(b: SceneBuilder, span: float, height: float, sunny: bool) -> None:
     ground = -r.choice((0.3, 0.3, 3.3, 6.5))
     out = b.material(r.choice(('lawn', 'pavement', 'road')), gloss=0)
     side = 4000.0
-    b.room(
-        (-thick + 0.01 - side / 2, 0, ground + side / 2), (side, side, side), out, glow=0.8
-    )
+    b.room((-thick + 0.01 - side / 2, 0, ground + side / 2), (side, side, side), out, glow=0.8)
     for i in range(count):
         y, z = (i + 0.5) / count * span - span / 2, sill + high / 2
         b.room((-thick / 2, y, z), (thick + 0.04, wide, high), reveal)
@@ -281,7 +282,7 @@ def windows(b: SceneBuilder, span: float, height: float, sunny: bool) -> None:
         b.box((0.06, y, sill - 0.02), (0.16, wide + 0.2, 0.03), stone)
     backdrop(b, ground)
     if sunny:
-        yaw, rise = b._yaw + math.pi + r.uniform(-0.9, 0.9), r.uniform(0.3, 1.0)
+        yaw, rise = b.yaw + math.pi + r.uniform(-0.9, 0.9), r.uniform(0.3, 1.0)
         b.lights.sun_direction = (
             math.cos(yaw) * math.cos(rise), math.sin(yaw) * math.cos(rise), math.sin(rise)
         )  # fmt: skip
@@ -294,11 +295,15 @@ def backdrop(b: SceneBuilder, ground: float) -> None:
         far, y = r.uniform(8, 40), r.uniform(-25, 25)
         if r.random() < 0.5:
             size = (8.0, r.uniform(8, 20), r.uniform(4, 14))
-            b.box((-far - 4, y, ground + size[2] / 2), size, b.material('facade', gloss=0), glow=0.8)
+            b.box(
+                (-far - 4, y, ground + size[2] / 2), size, b.material('facade', gloss=0), glow=0.8
+            )
         else:
             b.cylinder((-far, y, ground + 1.2), 0.18, 2.4, b.material('bark', gloss=0), glow=0.8)
             size = (r.uniform(2.5, 5), r.uniform(2.5, 5), r.uniform(3, 6))
-            b.ellipsoid((-far, y, ground + 2 + size[2] / 2), size, b.material('leaves', gloss=0), glow=0.8)
+            b.ellipsoid(
+                (-far, y, ground + 2 + size[2] / 2), size, b.material('leaves', gloss=0), glow=0.8
+            )
 
 
 def picture(b: SceneBuilder, along: float, door_at: float) -> None:

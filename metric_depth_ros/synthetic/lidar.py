@@ -8,7 +8,8 @@ import torch
 from torch import Generator, Tensor
 
 from .. import geometry
-from ..types import Camera, MetricDepthError
+from ..errors import MetricDepthError
+from ..types import Camera
 
 # Beams of a 64-line sensor: enough for a share of pixels that is then thinned to what is asked.
 ELEVATION_DEG = (-25.0, 15.0)
@@ -45,7 +46,7 @@ def lidar_mask(
     height, width = ray_distance.shape
     if (height, width) != (camera.height, camera.width):
         raise MetricDepthError(
-            f'ray_distance is {height} x {width}, expected the camera\'s '
+            f"ray_distance is {height} x {width}, expected the camera's "
             f'{camera.height} x {camera.width}'
         )
     for name, value in (('share', share), ('dropout', dropout)):

@@ -100,7 +100,9 @@ def gloss(lights: Lights, surface: Surface, directions: Tensor, share: Tensor) -
     """
     cosine = (-(surface.normal * directions).sum(-1)).clamp(0, 1)
     fresnel = 0.04 + 0.96 * (1 - cosine) ** 5
-    mirrored = directions - 2 * (surface.normal * directions).sum(-1, keepdim=True) * surface.normal
+    mirrored = (
+        directions - 2 * (surface.normal * directions).sum(-1, keepdim=True) * surface.normal
+    )
     up = 0.5 + 0.5 * mirrored[..., 2:]
     around = torch.lerp(_pixel(lights.ambient_down), _pixel(lights.ambient_up), up)
     highlight = (mirrored * _pixel(lights.sun_direction)).sum(-1).clamp(min=0) ** 60

@@ -13,12 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from . import textures
+from . import textures, textures_heldout
 from .scene import Face, Kind, Scenes
 
-SPLITS = {'train': textures.TRAIN, 'heldout': textures.HELDOUT}
-# How many different textures each role has.
-MEMBERS = 14
+SPLITS = {'train': textures.TRAIN, 'heldout': textures_heldout.HELDOUT}
+# How many different textures a role has: of each of its families, and at least.
+MEMBERS, FEWEST = 3, 7
 LEVELS = 8  # 256 texels down to 2
 
 
@@ -47,8 +47,9 @@ def texture_bank(split: str, device: str = 'cpu') -> TextureBank:
     drawn: list[textures.Texture] = []
     roles: dict[str, range] = {}
     for role, families in SPLITS[split].items():
-        roles[role] = range(len(drawn), len(drawn) + MEMBERS)
-        drawn += [families[i % len(families)](generator) for i in range(MEMBERS)]
+        count = max(FEWEST, MEMBERS * len(families))
+        roles[role] = range(len(drawn), len(drawn) + count)
+        drawn += [families[i % len(families)](generator) for i in range(count)]
     period = torch.tensor([texture.period for texture in drawn])
     return TextureBank(_mip_levels([t.albedo for t in drawn]), period, roles)
 
@@ -69,7 +70,9 @@ def face_of(kind: Tensor, local_normal: Tensor) -> Tensor:
     size = local_normal.abs().amax(-1)
     flat = (kind == Kind.BOX) | (kind == Kind.ROOM) | (kind == Kind.CYLINDER)
     face = torch.full_like(kind, int(Face.SIDE))
-    face = torch.where((x >= size) & ((kind == Kind.BOX) | (kind == Kind.ROOM)), int(Face.FRONT), face)
+    face = torch.where(
+        (x >= size) & ((kind == Kind.BOX) | (kind == Kind.ROOM)), int(Face.FRONT), face
+    )
     face = torch.where((z >= size) & flat, int(Face.TOP), face)
     return torch.where((-z >= size) & flat, int(Face.BOTTOM), face)
 
@@ -135,7 +138,7 @@ def albedo(
 
 
 def sample(bank: TextureBank, texture: Tensor, uv: Tensor, level: Tensor) -> Tensor:
-    """Bilinear look-up: texture (...,), uv (..., 2) in periods, level (...,) -> (..., 3) linear."""
+    """Bilinear look-up: texture and level (...,), uv (..., 2) in periods -> (..., 3) linear."""
     count = len(bank.period)
     # Level l starts after all textures' finer levels: a geometric series of quarters.
     sizes = [textures.SIZE >> i for i in range(LEVELS)]

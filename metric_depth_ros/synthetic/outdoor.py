@@ -172,7 +172,9 @@ def park(b: SceneBuilder) -> None:
     ground(b, 'lawn')
     path = b.material(r.choice(('pavement', 'road')), gloss=0)
     b.box((0, 0, 0.01), (400, r.uniform(1.5, 4.0), 0.03), path, yaw=r.uniform(-0.1, 0.1))
-    scatter(b, (s.tree, s.tree, s.bush, s.bench, f.person, s.street_lamp, s.dustbin), 32, 26, clear=2)
+    scatter(
+        b, (s.tree, s.tree, s.bush, s.bench, f.person, s.street_lamp, s.dustbin), 32, 26, clear=2
+    )
     if r.random() < 0.7:
         side = r.choice((-1, 1))
         with b.at(r.uniform(-5, 5), side * r.uniform(5, 12), 0, math.pi / 2):

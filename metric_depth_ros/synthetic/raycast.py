@@ -22,7 +22,7 @@ from .scene import Kind, Scenes
 # A surface nearer than this to the ray's origin is the one the ray starts from.
 NEAREST = 1e-4
 TILE = 8
-CHUNK_RAYS = 40_000  # handled at once on a CPU; more would fall out of its caches
+CHUNK_RAYS = 20_000  # handled at once on a CPU; more would fall out of its caches
 NOTHING = 0x7F800000 << 32  # the key of +inf
 
 
@@ -256,9 +256,11 @@ def _round(origin: tuple[Tensor, ...], direction: tuple[Tensor, ...]) -> tuple[T
     its digits on a thin pole far away.
     """
     squared = sum((d * d for d in direction[1:]), direction[0] * direction[0]) + 1e-20
-    along = sum((o * d for o, d in zip(origin[1:], direction[1:])), origin[0] * direction[0])
+    along = sum(
+        (o * d for o, d in zip(origin[1:], direction[1:], strict=True)), origin[0] * direction[0]
+    )
     middle = -along / squared
-    offset = [o + middle * d for o, d in zip(origin, direction)]
+    offset = [o + middle * d for o, d in zip(origin, direction, strict=True)]
     inside = 1.0 - sum((p * p for p in offset[1:]), offset[0] * offset[0])
     half = (inside.clamp(min=0) / squared).sqrt_()
     return torch.where(inside < 0, torch.inf, middle - half), middle + half

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -26,7 +26,7 @@ class Appearance:
     occlusion: bool = True
     gloss: bool = True
     haze: bool = True
-    sensor: sensor.Sensor = sensor.Sensor()
+    sensor: sensor.Sensor = field(default_factory=sensor.Sensor)
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,10 @@ window is a small room that leads outside.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from enum import IntEnum
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -76,11 +78,10 @@ class Scenes:
     half_size: (B, N, 3) metres, positive.
     texture: (B, N, 4) int64, index into the texture bank, one for each Face.
     tint: (B, N, 4, 3) linear RGB that the texture is multiplied with.
-    texture_scale: (B, N, 4) metres that one period of the texture is stretched by on top of its
-        real size; 0 = the texture fits the face exactly, once (a door, a poster).
+    texture_scale: (B, N, 4) factor on the texture's real size; 0 = the texture fits the
+        face exactly, once (a door, a poster).
     texture_offset: (B, N, 2) periods, so that equal things do not look alike.
     gloss: (B, N) share of mirror-like reflection. glow: (B, N) light of its own.
-    solid: (B, N) bool, whether a camera must not be inside of it (a lamp's glow needs no room).
     outdoor: (B,) bool.
     lights: what shines on them. num_rooms: how many leading primitives may be rooms.
     split: 'train' or 'heldout', names the texture bank that `texture` points into.
@@ -108,11 +109,11 @@ class Scenes:
     def device(self) -> torch.device:
         return self.kind.device
 
-    def _map(self, function: object) -> Scenes:
+    def _map(self, function: Callable[[Any], Any]) -> Scenes:
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         for name, value in values.items():
             if isinstance(value, Tensor | Lights):
-                values[name] = function(value)  # type: ignore[operator]
+                values[name] = function(value)
         return Scenes(**values)
 
     def to(self, device: torch.device | str) -> Scenes:

@@ -14,12 +14,15 @@ from torch import Generator, Tensor
 
 @dataclass(frozen=True)
 class Sensor:
-    """Strength of each effect; 0 (or False) switches it off.
+    """Strength of each effect; 0 switches it off.
 
-    exposure: stops, deviation around the automatic one. white_balance: relative deviation of the
-    red and blue gains. gamma: deviation of the tone curve's exponent around 1 / 2.2. saturation:
-    deviation of the colours' strength. vignette: largest share of light lost in the corners.
-    blur: largest deviation of the blur, pixels. noise: largest deviation of the noise, grey levels of 255.
+    exposure: stops, deviation around the automatic one.
+    white_balance: relative deviation of the channels' gains.
+    gamma: relative deviation of the tone curve's exponent around 1 / 2.2.
+    saturation: deviation of the colours' strength.
+    vignette: largest share of light lost in the corners.
+    blur: largest deviation of the blur, pixels.
+    noise: largest deviation of the noise, grey levels of 255.
     """
 
     exposure: float = 0.5

@@ -47,12 +47,18 @@ def van(b: SceneBuilder) -> None:
 def tree(b: SceneBuilder) -> None:
     r = b.random
     trunk, crown = r.uniform(1.6, 3.0), r.uniform(2.0, 5.0)
-    b.cylinder((0, 0, trunk / 2 + 0.3), r.uniform(0.09, 0.25), trunk + 0.6, b.material('bark', gloss=0))
+    b.cylinder(
+        (0, 0, trunk / 2 + 0.3), r.uniform(0.09, 0.25), trunk + 0.6, b.material('bark', gloss=0)
+    )
     leaves = b.material('leaves', tint=0.3, gloss=0)
     for _ in range(r.randint(3, 5)):
         size = crown * r.uniform(0.45, 0.8)
         spread = crown * 0.25
-        place = (r.uniform(-spread, spread), r.uniform(-spread, spread), trunk + crown * r.uniform(0.2, 0.75))
+        place = (
+            r.uniform(-spread, spread),
+            r.uniform(-spread, spread),
+            trunk + crown * r.uniform(0.2, 0.75),
+        )
         b.ellipsoid(place, (size, size, size * r.uniform(0.7, 1.1)), leaves, yaw=r.uniform(0, 3))
 
 
@@ -61,7 +67,11 @@ def bush(b: SceneBuilder) -> None:
     leaves = b.material('leaves', tint=0.3, gloss=0)
     for _ in range(3):
         size = r.uniform(0.6, 1.3)
-        b.ellipsoid((r.uniform(-0.5, 0.5), r.uniform(-0.5, 0.5), size * 0.35), (size, size, size * 0.9), leaves)
+        b.ellipsoid(
+            (r.uniform(-0.5, 0.5), r.uniform(-0.5, 0.5), size * 0.35),
+            (size, size, size * 0.9),
+            leaves,
+        )
 
 
 def street_lamp(b: SceneBuilder) -> None:
@@ -75,7 +85,13 @@ def street_lamp(b: SceneBuilder) -> None:
 def sign(b: SceneBuilder) -> None:
     m = b.material('metal')
     b.cylinder((0, 0, 1.25), 0.035, 2.5, m)
-    b.box((0.04, 0, 2.3), (0.02, 0.6, 0.6), m, front=b.material('picture', scale=0), roll=b.random.choice((0, 0.785)))
+    b.box(
+        (0.04, 0, 2.3),
+        (0.02, 0.6, 0.6),
+        m,
+        front=b.material('picture', scale=0),
+        roll=b.random.choice((0, 0.785)),
+    )
 
 
 def bollard(b: SceneBuilder) -> None:

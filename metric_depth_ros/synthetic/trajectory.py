@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from ..types import Camera, Frame, MetricDepthError
+from ..errors import MetricDepthError
+from ..types import Camera, Frame
 from .cameras import CLEARANCE, clearance, look, random_camera, random_pose
 from .generate import make_scenes
 from .render import Appearance, render
@@ -133,9 +134,7 @@ def sequence(
         )
 
 
-def _sway(
-    time: Tensor, count: int, channels: int, rate: Tensor, generator: Generator
-) -> Tensor:
+def _sway(time: Tensor, count: int, channels: int, rate: Tensor, generator: Generator) -> Tensor:
     """(count, T, channels) sums of three sines that start at 0 and stay within about 1.
 
     rate: (channels,) radians a second of the slowest sine.

@@ -1,0 +1,95 @@
+"""What is in the scenes, the cameras that look at them, and what training never sees."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from metric_depth_ros import geometry
+from metric_depth_ros.errors import MetricDepthError
+from metric_depth_ros.synthetic import make_scenes, random_camera, random_pose
+from metric_depth_ros.synthetic.cameras import HELDOUT_FOV, LENSES, clearance, look
+from metric_depth_ros.synthetic.indoor import STYLES
+from metric_depth_ros.synthetic.outdoor import LAYOUTS
+from metric_depth_ros.synthetic.scene import Kind
+from metric_depth_ros.synthetic.textures import SIZE, TRAIN
+from metric_depth_ros.synthetic.textures_heldout import HELDOUT
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def nominal_fov(camera) -> float:
+    if camera.distortion_model == 'equidistant':
+        return math.degrees(camera.width / camera.fx)
+    return math.degrees(2 * math.atan(camera.width / 2 / camera.fx))
+
+
+def test_held_out_textures_and_layouts_are_never_trained_on():
+    train = {family for families in TRAIN.values() for family in families}
+    held = {family for families in HELDOUT.values() for family in families}
+    assert not train & held
+    assert set(TRAIN) == set(HELDOUT)
+    assert not set(STYLES['train']) & set(STYLES['heldout'])
+    assert not set(LAYOUTS['train']) & set(LAYOUTS['heldout'])
+
+
+@pytest.mark.parametrize('families', [TRAIN, HELDOUT], ids=['train', 'heldout'])
+def test_textures_are_of_real_size_and_without_seams(families):
+    for family in {f for group in families.values() for f in group}:
+        texture = family(seeded(0))
+        assert texture.albedo.shape == (SIZE, SIZE, 3), family
+        assert texture.albedo.min() >= 0, family
+        assert texture.albedo.max() <= 1, family
+        assert all(0.2 < p < 20 for p in texture.period), family
+
+
+def test_scenes_have_what_rooms_and_streets_have():
+    scenes = make_scenes('both', 12, seeded(1))
+    counts = (scenes.kind != Kind.NONE).sum(1)
+    assert (counts > 15).all()
+    assert 0 < scenes.outdoor.sum() < 12
+    is_room = scenes.kind == Kind.ROOM
+    assert (is_room.any(1) == ~scenes.outdoor).all()
+    assert not is_room[:, scenes.num_rooms :].any()
+    identity = scenes.rotation @ scenes.rotation.transpose(-1, -2)
+    torch.testing.assert_close(identity, torch.eye(3).expand_as(identity), atol=1e-5, rtol=0)
+    assert (scenes.half_size > 0).all()
+
+
+def test_cameras_stand_free_and_look_as_told():
+    generator = seeded(2)
+    scenes = make_scenes('both', 16, generator)
+    pose = random_pose(scenes, generator)
+    free = clearance(scenes, pose[:, None, :3, 3])[:, 0]
+    assert (free > 0).all()
+    one = look(torch.zeros(1, 3), *(torch.tensor([a]) for a in (0.5, -0.3, 0.0)))[0]
+    torch.testing.assert_close(one[2, 2], torch.tensor(math.sin(-0.3)))
+    assert one[2, 0].abs() < 1e-6  # x is level
+    assert one[2, 1] < 0  # y points down
+    rolled = look(torch.zeros(1, 3), *(torch.tensor([a]) for a in (0.5, 0.0, 0.2)))[0]
+    torch.testing.assert_close(rolled[2, 0], torch.tensor(-math.sin(0.2)))
+
+
+def test_fields_of_view_of_the_splits_do_not_meet():
+    generator = seeded(3)
+    low, high = HELDOUT_FOV
+    for split in ('train', 'heldout'):
+        for _ in range(60):
+            fov = nominal_fov(random_camera(96, 72, generator, split=split))
+            assert 39.9 < fov < 110.1
+            assert (low - 0.01 <= fov <= high + 0.01) == (split == 'heldout')
+    with pytest.raises(MetricDepthError, match='holds no angle'):
+        random_camera(96, 72, generator, fov_deg=(71.0, 79.0), split='train')
+
+
+@pytest.mark.parametrize('lens', LENSES)
+def test_every_pixel_of_a_random_camera_has_a_ray(lens):
+    generator = seeded(4)
+    for fov in (40.0, 75.0, 110.0):
+        camera = random_camera(96, 72, generator, fov_deg=(fov, fov), lens=lens)
+        assert camera.distortion_model == lens
+        assert geometry.rays(camera).isfinite().all()
