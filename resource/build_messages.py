@@ -2,12 +2,14 @@
 
     python resource/build_messages.py
 
-writes them beside the sources, as an editable install does; setup.py uses the functions. A colcon
-workspace needs neither: there CMakeLists.txt is what is built.
+adds them to the package as it is installed, editable or not. pip does the same through setup.py, but
+only where the ROS wheels were there before: what is installed together with them is built without.
+A colcon workspace needs neither: there CMakeLists.txt is what is built.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -83,5 +85,13 @@ def _replace(file: Path, folder: Path) -> None:
     shutil.copy2(file, target)
 
 
+def installed_package() -> Path:
+    """The folder that `import metric_depth_ros` finds, which may be this checkout's."""
+    spec = importlib.util.find_spec(PACKAGE)
+    if spec is None or spec.origin is None:
+        sys.exit(f'{PACKAGE} is not installed in {sys.prefix}: pip install -e .')
+    return Path(spec.origin).parent
+
+
 if __name__ == '__main__':
-    build_messages(ROOT / PACKAGE, Path(sys.prefix) / 'lib')
+    build_messages(installed_package(), Path(sys.prefix) / 'lib')
