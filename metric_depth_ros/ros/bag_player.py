@@ -27,12 +27,13 @@ from metric_depth_ros.ros.child_node import (
     large_message_profile,
 )
 from metric_depth_ros.ros.parameters import Parameters
+from metric_depth_ros.ros.spool import PredictionSpool
 from metric_depth_ros.types import DepthPrediction
 
 READY_TIMEOUT_S = 120.0  # loading a large model from a slow disk
 ATTACH_TIMEOUT_S = 10.0
-SETTLE_S = 0.3  # discovery is mutual, but only our half of it can be seen
 STATUS_PATIENCE_S = 1.5  # the node's counts come once a second
+QUIET_S = 3.0  # no count has changed for so long: what has not arrived by now is lost
 SILENCE_S = 60.0  # a node that answers nothing for so long will not any more
 
 
@@ -83,7 +84,7 @@ def play_through_node(
             skipped.
         topics: where image and camera_info are in the bag.
         parameters: of the node that is started for this; image_transport and rectified follow
-            from the bag.
+            from the bag, and it subscribes reliably.
         rate: 2.0 plays twice as fast as it was recorded.
         attach: use a node that runs already and listens to the topics under their names in the
             bag, instead of starting one.
@@ -115,6 +116,7 @@ def play_through_node(
                 parameters or Parameters(),
                 image_transport='compressed' if compressed else 'raw',
                 rectified=is_rectified(topics.image),
+                qos_subscribe='reliable',  # what is missing then is the node's doing, not DDS's
                 autostart=True,
             )
             child = stack.enter_context(ChildNode(chosen, namespace))
@@ -165,11 +167,13 @@ class _Record:
 
     sent_s: dict[int, float] = field(default_factory=dict)  # stamp -> time.monotonic()
     answers: dict[int, _Answer] = field(default_factory=dict)
-    predictions: dict[int, DepthPrediction] = field(default_factory=dict)
+    predictions: PredictionSpool = field(default_factory=PredictionSpool)
     latencies_s: dict[int, float] = field(default_factory=dict)
     clouds: set[int] = field(default_factory=set)
     status: dict[str, str] = field(default_factory=dict)
     status_s: float = 0.0  # when the status arrived
+    counts: tuple[int, ...] = ()  # received, processed, dropped, failed
+    counted_s: float = 0.0  # when they last changed
     heard_s: float = 0.0  # when a prediction arrived, or was first expected
 
 
@@ -183,6 +187,7 @@ class BagPlayer:
         try:
             import rclpy
             from diagnostic_msgs.msg import DiagnosticArray
+            from rclpy.context import Context
             from rclpy.executors import SingleThreadedExecutor
             from rclpy.qos import QoSProfile, ReliabilityPolicy
             from rclpy.signals import SignalHandlerOptions
@@ -193,7 +198,7 @@ class BagPlayer:
                 '(pip install "metric_depth_ros[ros]") or a sourced ROS 2 installation'
             ) from None
         self._names, self._child, self._record = names, child, _Record()
-        self._context = rclpy.Context()
+        self._context = Context()
         rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
         self._node = rclpy.create_node('bag_player', context=self._context)
         self._executor = SingleThreadedExecutor(context=self._context)
@@ -234,7 +239,11 @@ class BagPlayer:
         self._context.shutdown()
 
     def wait_until_ready(self) -> None:
-        """Return once the node is active and connected to us in both directions."""
+        """Return once the node is active and connected to us in both directions.
+
+        Of discovery we see our half; the node tells in its diagnostics that it has seen our
+        publishers. It heard of our subscriptions before, as that to its diagnostics is the last.
+        """
         deadline = time.monotonic() + (READY_TIMEOUT_S if self._child else ATTACH_TIMEOUT_S)
         while not self._connected():
             self._spin_until(time.monotonic() + 0.1)
@@ -244,11 +253,15 @@ class BagPlayer:
                     f'{self._camera_infos.topic_name} and publishes '
                     f'{self._outputs[0].topic_name}, expected an active depth_node'
                 )
-        self._spin_until(time.monotonic() + SETTLE_S)
 
     def _connected(self) -> bool:
-        return all(p.get_subscription_count() for p in (self._images, self._camera_infos)) and all(
-            output.get_publisher_count() for output in self._outputs
+        return (
+            all(p.get_subscription_count() for p in (self._images, self._camera_infos))
+            and all(self._node.count_publishers(output.topic_name) for output in self._outputs)
+            and all(
+                self._record.status.get(name, '0') != '0'
+                for name in ('image_publishers', 'camera_info_publishers')
+            )
         )
 
     def play(
@@ -300,10 +313,9 @@ class BagPlayer:
         if newest in record.predictions and newest in record.clouds:
             return True
         last_sent_s = record.sent_s[newest]
-        if record.status_s > last_sent_s + STATUS_PATIENCE_S:  # the image is in these counts
-            counts = {name: int(record.status.get(name, '0')) for name in _COUNTS}
-            in_hand = counts.pop('received') - sum(counts.values())
-            return in_hand == 0
+        if record.counts and record.status_s > max(record.counted_s, last_sent_s) + QUIET_S:
+            received, processed, dropped, failed = record.counts
+            return received == processed + dropped + failed
         return time.monotonic() > max(record.heard_s, last_sent_s) + SILENCE_S
 
     def _spin_until(self, due_s: float) -> None:
@@ -331,7 +343,7 @@ class BagPlayer:
         setattr(answer, part, message)
         if answer.complete():
             del self._record.answers[stamp]
-            self._record.predictions[stamp] = _prediction(answer)
+            self._record.predictions.add(_prediction(answer))
             self._record.heard_s = time.monotonic()
 
     def _take_points(self, message: Any) -> None:
@@ -342,6 +354,10 @@ class BagPlayer:
             if status.name.endswith('depth_node: depth'):
                 self._record.status = {pair.key: pair.value for pair in status.values}
                 self._record.status_s = time.monotonic()
+                counts = tuple(int(self._record.status[name]) for name in _COUNTS)
+                if counts != self._record.counts:
+                    self._record.counts = counts
+                    self._record.counted_s = self._record.status_s
 
 
 _COUNTS = ('received', 'processed', 'dropped', 'failed')

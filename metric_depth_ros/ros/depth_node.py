@@ -64,8 +64,7 @@ class DepthNode(LifecycleNode):
     def __init__(self, **node_options: Any) -> None:
         super().__init__('depth_node', **node_options)
         self.parameters = parameters.declare(self)
-        self.add_on_set_parameters_callback(self._check_parameters)
-        self.add_post_set_parameters_callback(self._take_parameters)
+        self.add_on_set_parameters_callback(self._change_parameters)
         self.health = Health()
         self._throttle = Throttle(WARNING_PERIOD_S)
         self._tracebacks_shown: set[type] = set()
@@ -107,12 +106,7 @@ class DepthNode(LifecycleNode):
         """Messages -> frame -> prediction -> messages."""
         chosen = self.parameters  # one consistent set, whatever is changed meanwhile
         header = delivery.image.header
-        info_frame_id = delivery.camera_info.header.frame_id
-        if info_frame_id != header.frame_id:
-            self._warn(
-                f'{self._camera_info_topic}: frame_id is {info_frame_id!r}, expected '
-                f"{self._image_topic}'s {header.frame_id!r}, which is used"
-            )
+        self._compare_frame_ids(delivery.camera_info.header.frame_id, header.frame_id)
         frame = frame_from_messages(
             delivery.image, delivery.camera_info, rectified=chosen.rectified
         )
@@ -130,7 +124,7 @@ class DepthNode(LifecycleNode):
             self._warn(f'{self._camera_info_topic}: {error}')
         elif isinstance(error, MetricDepthError):
             self._warn(f'{self._image_topic}: {error}')
-        elif isinstance(error, torch.OutOfMemoryError):
+        elif isinstance(error, torch.cuda.OutOfMemoryError):
             torch.cuda.empty_cache()
             self._warn(
                 f'{self._image_topic}: no GPU memory left with samples = '
@@ -141,6 +135,15 @@ class DepthNode(LifecycleNode):
                 self._tracebacks_shown.add(type(error))
                 self.get_logger().error(''.join(traceback.format_exception(error)))
             self._warn(f'{self._image_topic}: frame lost: {type(error).__name__}: {error}')
+
+    def _compare_frame_ids(self, info_frame_id: str, image_frame_id: str) -> None:
+        """Say once that the two differ, which hurts nobody but hints at a wrong camera_info."""
+        if info_frame_id != image_frame_id:
+            self.get_logger().warning(
+                f'{self._camera_info_topic}: frame_id is {info_frame_id!r}, expected '
+                f"{self._image_topic}'s {image_frame_id!r}, which is used",
+                once=True,
+            )
 
     def _warn(self, text: str) -> None:
         self.health.last_warning = text
@@ -157,32 +160,34 @@ class DepthNode(LifecycleNode):
         predictor = self._predictor
         status = self.health.status(
             f'{self.get_fully_qualified_name()}: depth',
-            state='inactive' if self._worker is None else 'active',
-            model=predictor.name if predictor else self.parameters.model,
             device=str(predictor.device) if predictor else self.parameters.device,
+            model=predictor.name if predictor else self.parameters.model,
+            state='inactive' if self._worker is None else 'active',
+            image_publishers=self._count_publishers(self._image_topic),
+            camera_info_publishers=self._count_publishers(self._camera_info_topic),
         )
         array = DiagnosticArray(status=[status])
         array.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(array)
 
+    def _count_publishers(self, topic: str) -> str:
+        return str(self.count_publishers(topic)) if self._worker is not None else '0'
+
     # Parameters
 
-    def _check_parameters(self, changes: list[Parameter]) -> SetParametersResult:
-        for change in changes:
-            if not parameters.known(change.name):
-                continue  # use_sim_time and the like
+    def _change_parameters(self, changes: list[Parameter]) -> SetParametersResult:
+        """Take the changes, all or none; rclpy has seen to types, ranges and what is read-only."""
+        own = {change.name: change.value for change in changes if parameters.known(change.name)}
+        for name, value in own.items():
             try:
-                parameters.check(change.name, change.value)
+                parameters.check(name, value)
             except MetricDepthError as error:
                 return SetParametersResult(successful=False, reason=str(error))
-            if self._predictor is not None and not parameters.rule(change.name).live:
-                reason = f'parameter {change.name} is fixed while configured: cleanup first'
+            if self._predictor is not None and not parameters.rule(name).live:
+                reason = f'parameter {name} is fixed while configured: cleanup first'
                 return SetParametersResult(successful=False, reason=reason)
+        self.parameters = replace(self.parameters, **own)
         return SetParametersResult(successful=True)
-
-    def _take_parameters(self, changes: list[Parameter]) -> None:
-        known = {c.name: c.value for c in changes if parameters.known(c.name)}
-        self.parameters = replace(self.parameters, **known)
 
     # Lifecycle
 

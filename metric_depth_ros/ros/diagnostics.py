@@ -75,14 +75,16 @@ class Health:
         latencies = tuple(self._latencies_s)
         return 1e3 * float(np.percentile(latencies, percentile)) if latencies else float('nan')
 
-    def status(self, name: str, *, state: str, model: str, device: str) -> DiagnosticStatus:
-        """All of it as a diagnostic_msgs/DiagnosticStatus; warns where frames failed lately."""
+    def status(self, name: str, device: str, **more: str) -> DiagnosticStatus:
+        """All of it, and what `more` there is to tell, as a diagnostic_msgs/DiagnosticStatus.
+
+        Its level is WARN where frames failed since the last time.
+        """
         from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
         failing = self.failed > self._failed_reported
         self._failed_reported = self.failed
         values = {
-            'state': state,
             'received': f'{self.received}',
             'processed': f'{self.processed}',
             'dropped': f'{self.dropped}',
@@ -90,14 +92,14 @@ class Health:
             'rate_hz': f'{self.rate_hz():.2f}',
             'latency_p50_ms': f'{self.latency_ms(50):.1f}',
             'latency_p99_ms': f'{self.latency_ms(99):.1f}',
-            'model': model,
             'device': device,
             'last_warning': self.last_warning,
+            **more,
         }
         return DiagnosticStatus(
             level=DiagnosticStatus.WARN if failing else DiagnosticStatus.OK,
             name=name,
-            message=self.last_warning if failing else f'{state}, {values["rate_hz"]} Hz',
+            message=self.last_warning if failing else f'{values["rate_hz"]} Hz',
             hardware_id=device,
             values=[KeyValue(key=key, value=value) for key, value in values.items()],
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import defaultdict
@@ -16,6 +17,10 @@ import torch
 from metric_depth_ros import checkpoint
 from metric_depth_ros.methods.grin import Grin, GrinConfig
 from metric_depth_ros.nn.rin import RinConfig
+from metric_depth_ros.ros.child_node import large_message_profile
+
+# Fast DDS reads its profile once a process, when the first node is made.
+os.environ.update(large_message_profile())
 
 WIDTH, HEIGHT = 64, 48
 FRAME_ID = 'camera_color_optical_frame'
@@ -97,8 +102,13 @@ class Rig:
         compressed = self.node.parameters.image_transport == 'compressed'
         images = self.jpegs if compressed else self.images
         self.wait(lambda: images.get_subscription_count() and self.infos.get_subscription_count())
-        self.wait(lambda: all(output.get_publisher_count() for output in self.outputs))
+        self.wait(lambda: all(self.publisher_counts()))
         self.wait(lambda: all(p.get_subscription_count() for p in self.node_publishers()))
+        self.wait(lambda: self.node.count_publishers(images.topic_name))
+        self.wait(lambda: self.node.count_publishers(self.infos.topic_name))
+
+    def publisher_counts(self) -> list[int]:
+        return [self.client.count_publishers(output.topic_name) for output in self.outputs]
 
     def node_publishers(self) -> list[Any]:
         heard = {f'{self.namespace}/{topic}' for topic in self.received}

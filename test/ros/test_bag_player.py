@@ -64,7 +64,7 @@ def check_result(result: LiveResult, frames: dict[int, Any]) -> None:
 
 
 def test_raw_bag(shared_data: Path, model_folder: Path):
-    result, frames = play(shared_data / 'bags' / 'cabinet_raw_mcap', model_folder, rate=3.0)
+    result, frames = play(shared_data / 'bags' / 'cabinet_raw_mcap', model_folder, rate=6.0)
     check_result(result, frames)
     assert len(frames) == 7
 

@@ -42,7 +42,7 @@ def test_transitions_by_service(make_rig):
         assert call(rig, 'deactivate')
         rig.wait(lambda: rig.images.get_subscription_count() == 0)
     assert call(rig, 'cleanup')
-    rig.wait(lambda: all(output.get_publisher_count() == 0 for output in rig.outputs))
+    rig.wait(lambda: not any(rig.publisher_counts()))
     assert call(rig, 'unconfigured_shutdown')
     rig.wait(lambda: rig.status()['state'] == 'inactive')
 
