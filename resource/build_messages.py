@@ -2,9 +2,9 @@
 
     python resource/build_messages.py
 
-adds them to the package as it is installed, editable or not. pip does the same through setup.py, but
-only where the ROS wheels were there before: what is installed together with them is built without.
-A colcon workspace needs neither: there CMakeLists.txt is what is built.
+adds them to the package as it is installed, editable or not. pip does the same through setup.py,
+but only where the ROS wheels were there before: what is installed together with them is built
+without. A colcon workspace needs neither: there CMakeLists.txt is what is built.
 """
 
 from __future__ import annotations
