@@ -18,7 +18,7 @@ from ..types import Conditioning, DepthMethod
 from .data import FramePool
 
 NUM_SAMPLES = 4
-CURVE_FRAMES = 64
+CURVE_FRAMES = 32
 _PIXELS_PER_FRAME = 512  # enough to fit two numbers, few enough to keep
 
 
