@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from metric_depth_ros.evaluation.bags import BagMessage
-from metric_depth_ros.evaluation.topics import COMPRESSED_TYPE, Topics, is_rectified
+from metric_depth_ros.bags.reader import BagMessage
+from metric_depth_ros.bags.topics import COMPRESSED_TYPE, Topics, is_rectified
 from metric_depth_ros.messages import camera_from_message, depth_from_message, stamp_ns
 from metric_depth_ros.ros.child_node import (
     ChildNode,

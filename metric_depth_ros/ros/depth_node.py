@@ -208,13 +208,13 @@ class DepthNode(LifecycleNode):
             self._outputs = Outputs(self, _QOS[chosen.qos_publish], self._predictor.name)
         except (MetricDepthError, OSError) as error:
             self.get_logger().error(f'cannot load model {chosen.model!r}: {error}')
-            return TransitionCallbackReturn.FAILURE
         except Exception:  # rclpy would swallow it
             if self.context.ok():
                 self.get_logger().error(traceback.format_exc())
-            self._release()
-            return TransitionCallbackReturn.FAILURE
-        return super().on_configure(state)
+        else:
+            return super().on_configure(state)
+        self._release()
+        return TransitionCallbackReturn.FAILURE
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         qos = _QOS[self.parameters.qos_subscribe]
@@ -275,8 +275,8 @@ def main(args: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends loading a model as well
     try:
         rclpy.init(args=args)
-    except RuntimeError as error:  # rclpy: ROS arguments it cannot parse
-        print(f'depth_node: {error}', file=sys.stderr)
+    except RuntimeError as error:  # of rclpy
+        print(f'depth_node: cannot parse the ROS arguments: {error}', file=sys.stderr)
         return 2
     node = None
     try:

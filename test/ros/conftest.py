@@ -130,9 +130,8 @@ class Rig:
     def warnings(self) -> list[str]:
         """What the node has logged as a warning or worse."""
         name = f'{self.namespace}/depth_node'.strip('/').replace('/', '.')
-        return [
-            log.msg for log in self.received['/rosout'] if log.name == name and log.level >= 30
-        ]
+        logs = [log for log in self.received['/rosout'] if log.name == name]
+        return [log.msg for log in logs if log.level >= log.WARN]
 
     def status(self) -> dict[str, str]:
         """The latest /diagnostics of this node; before the first, every value is ''."""

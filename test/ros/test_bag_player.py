@@ -12,8 +12,8 @@ import pytest
 
 pytest.importorskip('rclpy')
 
-from metric_depth_ros.evaluation.bags import Bag, BagMessage
-from metric_depth_ros.evaluation.topics import CAMERA_INFO_TYPE, IMAGE_TYPE, Topics
+from metric_depth_ros.bags.reader import Bag, BagMessage
+from metric_depth_ros.bags.topics import CAMERA_INFO_TYPE, IMAGE_TYPE, Topics
 from metric_depth_ros.ros.bag_player import LiveResult, play_through_node
 from metric_depth_ros.ros.child_node import NodeError, environment, large_message_profile
 from metric_depth_ros.ros.parameters import Parameters

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,18 @@ LIVE = {
 def test_configuration_file_holds_every_parameter_at_its_default(repository: Path):
     values = yaml.safe_load((repository / 'config' / 'depth.yaml').read_text())
     assert values['/**']['ros__parameters'] == asdict(Parameters())
+
+
+def test_readme_lists_every_parameter_with_its_default(repository: Path):
+    section = (repository / 'README.md').read_text().split('### Parameters of `depth_node`')[1]
+    rows = re.findall(r'^\| (`\w+`(?:, `\w+`)*) \| `(.*?)` \| (.*) \|$', section, re.MULTILINE)
+    listed = {
+        name: (yaml.safe_load(default), '*live*' in text)
+        for names, default, text in rows
+        for name in re.findall(r'\w+', names)
+    }
+    expected = {name: (value, name in LIVE) for name, value in asdict(Parameters()).items()}
+    assert listed == expected
 
 
 def test_every_default_is_allowed_and_explained():
