@@ -14,10 +14,10 @@ from ..errors import MetricDepthError
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from ..evaluation.bags import Bag, BagFrame
+    from ..bags.reader import Bag, BagFrame
+    from ..bags.topics import Topics
     from ..evaluation.recording import Recorder
     from ..evaluation.replay import Outcome, ReplayReport
-    from ..evaluation.topics import Topics
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -64,7 +64,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from ..evaluation.bags import Bag
+    from ..bags.reader import Bag
     from ..evaluation.gallery import save_gallery
     from ..evaluation.recording import Recorder
     from ..evaluation.report import summary, write_csv, write_json
@@ -138,7 +138,7 @@ def _replay_offline(
 def _replay_live(
     args: argparse.Namespace, bag: Bag, topics: Topics, recorder: Recorder
 ) -> ReplayReport:
-    from ..evaluation.bags import Bag
+    from ..bags.reader import Bag
     from ..evaluation.replay import Outcome, replay
     from ..ros.bag_player import LiveResult, play_through_node
     from ..ros.parameters import Parameters

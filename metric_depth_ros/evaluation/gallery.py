@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from ..bags.reader import Bag, BagError, BagFrame, BagMessage, deserialize
 from ..messages import depth_from_message
 from ..types import DepthPrediction
-from .bags import Bag, BagError, BagFrame, BagMessage, deserialize
 from .metrics import PLAIN
 from .pictures import save_clouds, save_comparison, save_overview
 from .recording import DEPTH_TOPIC, UNCERTAINTY_TOPIC, recorded_name

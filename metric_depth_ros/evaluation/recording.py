@@ -1,13 +1,13 @@
-"""Writing predictions as a rosbag2 that opens in RViz alone: what we publish, and what we saw."""
+"""Predictions as a bag that opens in RViz alone: what we publish, and what we saw."""
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from .. import geometry
+from ..bags.reader import BagMessage, type_store
+from ..bags.writer import BagWriter
 from ..messages import (
     CameraInfoFields,
     ImageFields,
@@ -18,7 +18,6 @@ from ..messages import (
     rosbags_message,
 )
 from ..types import DepthPrediction, Frame
-from .bags import BagError, BagMessage, type_store
 
 DEPTH_TOPIC = '/depth/image'
 UNCERTAINTY_TOPIC = '/depth/uncertainty'
@@ -26,19 +25,12 @@ CAMERA_INFO_TOPIC = '/depth/camera_info'
 POINTS_TOPIC = '/depth/points'
 OUR_TOPICS = (DEPTH_TOPIC, UNCERTAINTY_TOPIC, CAMERA_INFO_TOPIC, POINTS_TOPIC)
 
-# Tells our bags from a person's recordings, which are never overwritten.
-_SIGNATURE = 'written_by'
-_AUTHOR = 'metric-depth replay'
-
 
 class Recorder:
-    """Writes a rosbag2 folder (MCAP) of predictions. Use it as a context manager.
-
-    The bag is written beside its place and moved there when it is complete, so that what stands
-    there is always whole. An earlier bag of ours is replaced.
+    """Writes predictions, and what was recorded with them. Use it as a context manager.
 
     Args:
-        path: the folder to make.
+        path: the folder of the bag; an earlier one of ours is replaced.
         points: whether to write the clouds, which take two thirds of the space.
 
     Raises:
@@ -46,22 +38,11 @@ class Recorder:
     """
 
     def __init__(self, path: str | Path, *, points: bool = True) -> None:
-        from rosbags.rosbag2 import StoragePlugin, Writer
-
-        self.path = Path(path)
         self._points = points
-        _check_replaceable(self.path)
-        # A folder of the final name inside, because the files of a bag are named after it.
-        self._workshop = self.path.with_name(f'.{self.path.name}.incomplete')
-        shutil.rmtree(self._workshop, ignore_errors=True)
-        self._writer = Writer(
-            self._workshop / self.path.name, version=9, storage_plugin=StoragePlugin.MCAP
-        )
-        self._writer.set_custom_data(_SIGNATURE, _AUTHOR)
-        self._connections: dict[str, Any] = {}
+        self._bag = BagWriter(path, author='metric-depth replay')
 
     def __enter__(self) -> Recorder:
-        self._writer.open()
+        self._bag.__enter__()
         return self
 
     def __exit__(
@@ -70,16 +51,11 @@ class Recorder:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._writer.__exit__(kind, error, trace)
-        if kind is None:
-            if self.path.exists():
-                shutil.rmtree(self.path)
-            (self._workshop / self.path.name).rename(self.path)
-        shutil.rmtree(self._workshop, ignore_errors=True)
+        self._bag.__exit__(kind, error, trace)
 
     def copy(self, message: BagMessage) -> None:
         """Write a recorded message as it is, on the topic that `recorded_name` tells."""
-        self._write(recorded_name(message.topic), message.type, message.recorded_ns, message.cdr)
+        self._bag.copy(message, recorded_name(message.topic))
 
     def write(self, frame: Frame, prediction: DepthPrediction, recorded_ns: int) -> None:
         """Write depth, camera_info, uncertainty and the coloured cloud of one prediction.
@@ -99,59 +75,10 @@ class Recorder:
         stamp = types['builtin_interfaces/msg/Time'](seconds, nanoseconds)
         header = types['std_msgs/msg/Header'](stamp, prediction.frame_id)
         for topic, fields in outgoing.items():
-            kind = f'sensor_msgs/msg/{fields.ros_type}'
             message = rosbags_message(fields, header, types)
-            self._write(topic, kind, recorded_ns, type_store().serialize_cdr(message, kind))
-
-    def _write(self, topic: str, kind: str, recorded_ns: int, cdr: bytes | memoryview) -> None:
-        if topic not in self._connections:
-            self._connections[topic] = self._writer.add_connection(
-                topic,
-                kind,
-                typestore=type_store(),
-                offered_qos_profiles=[_latched()] if topic == '/tf_static' else [],
-            )
-        self._writer.write(self._connections[topic], recorded_ns, cdr)
+            self._bag.write(topic, f'sensor_msgs/msg/{fields.ros_type}', recorded_ns, message)
 
 
 def recorded_name(topic: str) -> str:
     """The topic of a copied message: its own, unless ours has the same name."""
     return f'/recorded{topic}' if topic in OUR_TOPICS else topic
-
-
-def _check_replaceable(path: Path) -> None:
-    if not path.exists():
-        return
-    try:
-        written_by_us = f'{_SIGNATURE}: {_AUTHOR}' in (path / 'metadata.yaml').read_text()
-    except (OSError, UnicodeDecodeError):
-        written_by_us = False
-    if not written_by_us:
-        raise BagError(
-            f'{path} exists and was not written by {_AUTHOR}: expected another --out folder'
-        )
-
-
-def _latched() -> Any:
-    """The quality of service of /tf_static: whoever comes late still gets it."""
-    from rosbags.interfaces import (
-        Qos,
-        QosDurability,
-        QosHistory,
-        QosLiveliness,
-        QosReliability,
-        QosTime,
-    )
-
-    forever = QosTime(0, 0)
-    return Qos(
-        history=QosHistory.KEEP_LAST,
-        depth=1,
-        reliability=QosReliability.RELIABLE,
-        durability=QosDurability.TRANSIENT_LOCAL,
-        deadline=forever,
-        lifespan=forever,
-        liveliness=QosLiveliness.AUTOMATIC,
-        liveliness_lease_duration=forever,
-        avoid_ros_namespace_conventions=False,
-    )

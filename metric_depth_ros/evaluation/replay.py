@@ -14,8 +14,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ..bags.reader import Bag, BagFrame, Problem
+from ..bags.topics import TF_TYPE, Topics
 from ..types import DepthPrediction, Frame
-from .bags import Bag, BagFrame, Problem
 from .metrics import (
     PLAIN,
     PLAIN_MEDIAN,
@@ -27,7 +28,6 @@ from .metrics import (
     row_means,
 )
 from .recording import Recorder
-from .topics import TF_TYPE, Topics
 
 PROTOCOLS = (PLAIN, PLAIN_MEDIAN)
 # Baselines see about this many pixels of each frame: plenty for them, and long bags fit in memory.

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from metric_depth_ros import checkpoint
+from metric_depth_ros.bags.reader import Bag, deserialize
 from metric_depth_ros.cli.main import main
-from metric_depth_ros.evaluation.bags import Bag, deserialize
 from metric_depth_ros.messages import stamp_ns
 from metric_depth_ros.methods.grin import Grin, GrinConfig
 
-from ..evaluation.conftest import FIRST_NS, STEP_NS, BagWriter, Layout, write_camera
+from ..bags.conftest import FIRST_NS, STEP_NS, BagMaker, Layout, write_camera
 
 STAMPS = [FIRST_NS + i * STEP_NS for i in range(3)]
 
@@ -30,7 +30,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def bag(tmp_path: Path) -> Path:
-    writer = BagWriter(tmp_path / 'drive', 'mcap')
+    writer = BagMaker(tmp_path / 'drive', 'mcap')
     with writer.writer:
         write_camera(writer, Layout())
     return tmp_path / 'drive'
@@ -114,7 +114,7 @@ def test_bad_input_is_one_line(
 def test_no_usable_frame_is_an_error(
     tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    writer = BagWriter(tmp_path / 'broken', 'mcap')
+    writer = BagMaker(tmp_path / 'broken', 'mcap')
     with writer.writer:
         writer.write('/camera_info', FIRST_NS, writer.camera_info(FIRST_NS))
         writer.write_raw('/image', 'sensor_msgs/msg/Image', FIRST_NS, b'\0\1\0\0')

@@ -16,7 +16,7 @@ from metric_depth_ros.evaluation.ply import write_ply
 from metric_depth_ros.geometry import unproject
 from metric_depth_ros.types import DepthPrediction, Frame
 
-from .conftest import CAMERA, HEIGHT, WIDTH, picture
+from ..bags.conftest import CAMERA, HEIGHT, WIDTH, picture
 
 RED, GREEN, WHITE = (255, 0, 0), (0, 255, 0), (255, 255, 255)
 BOUNDS = (0.0, 4.0, -1.0, 1.0)  # left, right, bottom, top in metres

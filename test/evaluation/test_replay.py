@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from metric_depth_ros.evaluation.bags import Bag, BagError, BagFrame, deserialize
+from metric_depth_ros.bags.reader import Bag, BagFrame, deserialize
 from metric_depth_ros.evaluation.gallery import choose_frames, save_gallery
 from metric_depth_ros.evaluation.metrics import PLAIN, best_constant
 from metric_depth_ros.evaluation.recording import Recorder
@@ -22,7 +22,7 @@ from metric_depth_ros.evaluation.report import summary, summary_lines, write_csv
 from metric_depth_ros.messages import camera_from_message, depth_from_message, stamp_ns
 from metric_depth_ros.types import DepthPrediction, Frame
 
-from .conftest import CAMERA, FIRST_NS, STEP_NS, BagWriter, Layout, true_depth
+from ..bags.conftest import CAMERA, FIRST_NS, STEP_NS, BagMaker, Layout, true_depth
 
 Predict = Callable[[Frame], DepthPrediction]
 OUR_TOPICS = ('/depth/image', '/depth/uncertainty', '/depth/camera_info', '/depth/points')
@@ -133,22 +133,6 @@ def test_a_recorded_topic_with_the_name_of_ours(
     assert len(stamps(tmp_path / 'again', '/depth/image')) == 3
 
 
-def test_only_our_own_bag_is_replaced(
-    write_bag: Callable[..., Path], truth_reader: Callable[..., Predict], tmp_path: Path
-):
-    recorded = write_bag()
-    for factor in (1.0, 1.5):
-        play(recorded, tmp_path / 'bag', truth_reader(factor))
-    with Bag(tmp_path / 'bag') as bag:
-        depth = depth_from_message(deserialize(next(bag.messages(['/depth/image']))))
-    assert depth[0, 0].item() == pytest.approx(1.5 * true_depth(0)[0, 0] / 1000)
-    with pytest.raises(BagError, match='was not written by'):
-        Recorder(recorded)
-    (tmp_path / 'notes').write_text('mine')
-    with pytest.raises(BagError, match='was not written by'):
-        Recorder(tmp_path / 'notes')
-
-
 def test_a_failure_leaves_the_earlier_bag_and_no_debris(
     write_bag: Callable[..., Path], truth_reader: Callable[..., Predict], tmp_path: Path
 ):
@@ -177,7 +161,7 @@ def with_a_drop(frames: Iterator[BagFrame], predictor: Predict) -> Iterator[Outc
 def dropped_report(
     write_bag: Callable[..., Path], truth_reader: Callable[..., Predict], tmp_path: Path
 ) -> ReplayReport:
-    def malformed(writer: BagWriter) -> None:
+    def malformed(writer: BagMaker) -> None:
         writer.write_raw(
             '/camera/color/image_raw', 'sensor_msgs/msg/Image', FIRST_NS + 1, b'\0\1\0\0short'
         )

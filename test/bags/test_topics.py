@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from metric_depth_ros.evaluation.topics import TopicError, Topics, find_topics, is_rectified
+from metric_depth_ros.bags.topics import TopicError, Topics, find_topics, is_rectified
 
 IMAGE, JPEG = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'
 INFO, CLOUD = 'sensor_msgs/msg/CameraInfo', 'sensor_msgs/msg/PointCloud2'

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from metric_depth_ros.evaluation.bags import Bag, BagError, deserialize
-from metric_depth_ros.evaluation.topics import Topics
+from metric_depth_ros.bags.reader import Bag, BagError, deserialize
+from metric_depth_ros.bags.topics import Topics
 
-from .conftest import CAMERA, FIRST_NS, STEP_NS, BagWriter, Layout, picture, true_depth
+from .conftest import CAMERA, FIRST_NS, STEP_NS, BagMaker, Layout, picture, true_depth
 
 WriteBag = Callable[..., Path]
 STAMPS = [FIRST_NS, FIRST_NS + STEP_NS, FIRST_NS + 2 * STEP_NS]
@@ -96,7 +96,7 @@ def test_depth_is_matched_by_nearest_stamp(write_bag: WriteBag, delay_ms: int, f
 
 
 def test_depth_of_another_frame_is_used_only_when_told(write_bag: WriteBag):
-    def shift(writer: BagWriter) -> None:
+    def shift(writer: BagMaker) -> None:
         stamp_ns = FIRST_NS + 3 * STEP_NS
         writer.write(
             '/camera/color/image_raw', stamp_ns, writer.image(stamp_ns, picture(3), 'rgb8')
@@ -118,7 +118,7 @@ def test_depth_of_another_frame_is_used_only_when_told(write_bag: WriteBag):
 
 
 def test_one_camera_info_serves_all(write_bag: WriteBag):
-    def latched(writer: BagWriter) -> None:
+    def latched(writer: BagMaker) -> None:
         writer.write('/camera/color/camera_info', FIRST_NS - 10**9, writer.camera_info(0))
 
     with Bag(write_bag(Layout(camera_info=None), latched)) as bag:
@@ -128,7 +128,7 @@ def test_one_camera_info_serves_all(write_bag: WriteBag):
 
 
 def test_messages_that_cannot_be_used_are_named_and_the_rest_goes_on(write_bag: WriteBag):
-    def damage(writer: BagWriter) -> None:
+    def damage(writer: BagMaker) -> None:
         def at(index: int) -> int:
             return FIRST_NS + index * STEP_NS
 
