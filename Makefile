@@ -39,9 +39,7 @@ ifeq ($(BAG),)
 	  --scenes indoor --split heldout --frames 40 --rate 2 --lens none --seed 4
 endif
 	@rm -rf demo/bag
-	@ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST \
-	  FASTDDS_DEFAULT_PROFILES_FILE=$(CURDIR)/config/fastdds_profile.xml \
-	  $(VENV)/bin/metric-depth replay '$(or $(BAG),$(WALK))' --out demo --live
+	@$(VENV)/bin/metric-depth replay '$(or $(BAG),$(WALK))' --out demo --live
 
 clean: ## remove .venv and whatever was built
 	rm -rf $(VENV) build install log dist demo *.egg-info .mypy_cache .pytest_cache .ruff_cache
