@@ -25,8 +25,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from .calibration import Calibration
+from .errors import MetricDepthError
 from .methods import METHODS
-from .types import DepthMethod, MetricDepthError
+from .types import DepthMethod
 
 FORMAT = 1
 DEFAULT_MODEL = 'default'

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from . import checkpoint, geometry
 from .calibration import Calibration
-from .types import Camera, Conditioning, DepthMethod, DepthPrediction, Frame, MetricDepthError
+from .errors import MetricDepthError
+from .types import Camera, Conditioning, DepthMethod, DepthPrediction, Frame
 
 
 class Predictor:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from .grin import Grin
 
-# Name in a checkpoint's config.json -> class. Each class has `Config`, its architecture.
-METHODS: dict[str, type] = {'grin': Grin}
+# Name in a checkpoint's config.json -> class: an nn.Module that is a DepthMethod, made from one
+# `config` of its class `Config`; PRESETS names some of those, SOURCE is where the method is from.
+METHODS: dict[str, type[Any]] = {'grin': Grin}

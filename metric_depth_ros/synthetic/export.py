@@ -15,7 +15,14 @@ from torch import Generator, Tensor
 
 from ..bags.reader import type_store
 from ..bags.writer import BagWriter
-from ..messages import camera_info_fields, depth_fields, image_fields, rosbags_message
+from ..messages import (
+    CameraInfoFields,
+    ImageFields,
+    camera_info_fields,
+    depth_fields,
+    image_fields,
+    rosbags_message,
+)
 from ..types import Frame
 from .lidar import lidar_mask
 from .render import render_batch
@@ -103,7 +110,7 @@ def write_bag(frames: Iterable[SequenceFrame], path: Path) -> Iterator[int]:
             stamp_ns, frame_id = item.frame.stamp_ns, item.frame.frame_id
             world_from_body = item.world_from_camera @ _camera_from_body()
             header = _header(stamp_ns, frame_id)
-            outgoing = {
+            outgoing: dict[str, ImageFields | CameraInfoFields] = {
                 IMAGE_TOPIC: image_fields(item.frame.image),
                 CAMERA_INFO_TOPIC: camera_info_fields(item.frame.camera),
                 DEPTH_TOPIC: depth_fields(item.depth),

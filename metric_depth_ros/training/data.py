@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from .. import geometry
-from ..types import MetricDepthError
+from ..errors import MetricDepthError
 from .batch import Batch
 from .recipe import SyntheticData
 

@@ -28,8 +28,8 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..checkpoint import Card, save
+from ..errors import MetricDepthError
 from ..methods import METHODS
-from ..types import MetricDepthError
 from .data import FramePool, augment, render_pool
 from .model_card import model_card
 from .objectives import OBJECTIVES
@@ -95,13 +95,14 @@ def train(
         show(Progress('train', step, recipe.steps, f'loss {loss["loss"]:.4f}'))
         out_of_time = time.monotonic() > deadline
         if step % recipe.validate_every == 0 or step == recipe.steps:
-            curve.write(step, validate(run.average.module, heldout, seed=recipe.seed))
+            average: Any = run.average.module
+            curve.write(step, validate(average, heldout, seed=recipe.seed))
         if step % recipe.save_every == 0 or step == recipe.steps or out_of_time:
             run.save(state_file, step, curve)
         if out_of_time and step < recipe.steps:
             return None
 
-    best = run.average.module.eval()
+    best: Any = run.average.module.eval()
     show(Progress('calibrate', 0, 1))
     calibration, scores = calibrate(best, heldout, seed=recipe.seed)
     show(Progress('calibrate', 1, 1))
@@ -114,7 +115,7 @@ def train(
 class Run:
     """The method, its averaged weights and its optimiser: what a step changes."""
 
-    def __init__(self, recipe: Recipe, method: nn.Module) -> None:
+    def __init__(self, recipe: Recipe, method: Any) -> None:
         self.recipe = recipe
         self.method = method
         self.average = AveragedModel(

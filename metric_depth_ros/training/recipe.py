@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..errors import MetricDepthError
 from ..methods import METHODS
-from ..types import MetricDepthError
 
 RECIPES = Path(__file__).parent / 'recipes'
 
