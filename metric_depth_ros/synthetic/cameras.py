@@ -20,6 +20,7 @@ HELDOUT_FOV = (70.0, 80.0)
 LENSES = ('none', 'plumb_bob', 'equidistant', 'rational_polynomial')
 # How far a camera keeps from every surface, metres.
 CLEARANCE = 0.25
+CLEARANCE_OUTDOORS = 0.6
 # Views tried before the best of them is taken; the size at which they are judged.
 ATTEMPTS = 6
 PROBE = (16, 12)
@@ -156,11 +157,9 @@ def random_pose(
 
 def _few_rays(camera: Camera) -> Tensor:
     """PROBE's number of the camera's rays, evenly spread, (h, w, 3)."""
-    columns, rows = (
-        ((torch.arange(n) + 0.5) * size / n).long()
-        for n, size in zip(PROBE, (camera.width, camera.height), strict=True)
-    )
-    return geometry.rays(camera)[rows][:, columns]
+    grid = geometry.pixel_grid(*PROBE) + 0.5
+    size = torch.tensor([camera.width / PROBE[0], camera.height / PROBE[1]])
+    return geometry.directions(grid * size - 0.5, camera)
 
 
 def _try_pose(scenes: Scenes, generator: Generator) -> Tensor:
@@ -168,6 +167,7 @@ def _try_pose(scenes: Scenes, generator: Generator) -> Tensor:
     device = scenes.device
     outdoor = scenes.outdoor.cpu()
     room = scenes.half_size[:, 0].cpu()
+    wanted = torch.where(outdoor, CLEARANCE_OUTDOORS, CLEARANCE)
     place, clear = torch.zeros(count, 3), torch.full((count,), -torch.inf)
     for _ in range(4):  # of a few places, one with enough air around it
         u = torch.rand(count, 5, generator=generator)
@@ -180,7 +180,7 @@ def _try_pose(scenes: Scenes, generator: Generator) -> Tensor:
         height = torch.where(outdoor, height, torch.minimum(height, room[:, 2] * 2 - 0.3))
         tried = torch.cat([torch.where(outdoor[:, None], street, inside), height[:, None]], -1)
         air = clearance(scenes, tried[:, None].to(device))[:, 0].cpu()
-        better = (air > clear) & (clear < CLEARANCE)
+        better = (air > clear) & (clear < wanted)
         place = torch.where(better[:, None], tried, place)
         clear = torch.where(better, air, clear)
     n = torch.randn(count, 2, generator=generator)
@@ -219,4 +219,5 @@ def _worth(scenes: Scenes, pose: Tensor, rays: Tensor) -> Tensor:
     score = score - 3.0 * ((largest > 0.75) & ~is_room.any(1)).float()
     score = score - 3.0 * (sky > torch.where(scenes.outdoor, 0.6, 0.15)).float()
     clear = clearance(scenes, pose[:, None, :3, 3])[:, 0]
-    return score - 100.0 * (CLEARANCE - clear).clamp(min=0)
+    wanted = torch.where(scenes.outdoor, CLEARANCE_OUTDOORS, CLEARANCE)
+    return score - 20.0 * (wanted - clear).clamp(min=0)

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import textures, textures_heldout
+from .raycast import gather
 from .scene import Face, Kind, Scenes
 
 SPLITS = {'train': textures.TRAIN, 'heldout': textures_heldout.HELDOUT}
@@ -103,18 +104,14 @@ def albedo(
     local: Tensor,
     local_normal: Tensor,
     footprint: Tensor,
-) -> tuple[Tensor, Tensor]:
-    """Colour of what each pixel sees.
+) -> Tensor:
+    """Colour of what each pixel sees, (B, H, W, 3) linear RGB.
 
     Args:
-        primitive: (B, H, W) index, >= 0. local, local_normal: (B, H, W, 3) as raycast.Surface.
+        primitive: (B, H, W) index; -1 is read as 0.
+        local, local_normal: (B, H, W, 3), see raycast.Surface.
         footprint: (B, H, W) metres of surface that a pixel covers.
-
-    Returns:
-        (B, H, W, 3) linear RGB, and the Face (B, H, W).
     """
-    from .raycast import gather
-
     bank = texture_bank(scenes.split, str(scenes.device))
     kind = gather(scenes.kind, primitive)
     face = face_of(kind, local_normal)
@@ -134,7 +131,7 @@ def albedo(
     period = torch.where(fitted, extent, period)
     texel = period.amin(-1) / textures.SIZE
     level = torch.log2((footprint / texel).clamp(1e-3, 1e6))
-    return sample(bank, texture, uv, level) * of_face(scenes.tint), face
+    return sample(bank, texture, uv, level) * of_face(scenes.tint)
 
 
 def sample(bank: TextureBank, texture: Tensor, uv: Tensor, level: Tensor) -> Tensor:
@@ -155,7 +152,7 @@ def sample(bank: TextureBank, texture: Tensor, uv: Tensor, level: Tensor) -> Ten
 
     def texel(column: Tensor, row: Tensor) -> Tensor:
         index = start + (row & mask) * side + (column & mask)
-        return bank.texels[index].float()
+        return bank.texels.index_select(0, index.reshape(-1)).reshape(*index.shape, 3).float()
 
     upper = torch.lerp(texel(left, top), texel(left + 1, top), fx)
     lower = torch.lerp(texel(left, top + 1), texel(left + 1, top + 1), fx)

@@ -22,7 +22,6 @@ from .scene import Kind, Scenes
 # A surface nearer than this to the ray's origin is the one the ray starts from.
 NEAREST = 1e-4
 TILE = 8
-CHUNK_RAYS = 20_000  # handled at once on a CPU; more would fall out of its caches
 NOTHING = 0x7F800000 << 32  # the key of +inf
 
 
@@ -62,20 +61,11 @@ def cast(scenes: Scenes, origins: Tensor, directions: Tensor) -> Hits:
         directions: (B, H, W, 3) finite unit vectors, world. Neighbours should point to similar
             directions: the speed, not the result, depends on it.
     """
-    batch, height, width, _ = directions.shape
-    chunk = batch
-    if directions.device.type == 'cpu':
-        chunk = max(1, CHUNK_RAYS // (height * width))
-    parts = []
-    for i in range(0, batch, chunk):
-        some = slice(i, i + chunk)
-        rays, start = directions[some], origins[some]
-        in_view, index = _in_view(scenes[some], start, rays)
-        hits = _cast_tiles(in_view, start, rays)
-        primitive = index.gather(1, hits.primitive.clamp(min=0).flatten(1))
-        primitive = torch.where(hits.primitive < 0, -1, primitive.reshape(hits.primitive.shape))
-        parts.append((hits.ray_distance, primitive))
-    return Hits(torch.cat([d for d, _ in parts]), torch.cat([p for _, p in parts]))
+    in_view, index = _in_view(scenes, origins, directions)
+    hits = _cast_tiles(in_view, origins, directions)
+    primitive = index.gather(1, hits.primitive.clamp(min=0).flatten(1))
+    primitive = torch.where(hits.primitive < 0, -1, primitive.reshape(hits.primitive.shape))
+    return Hits(hits.ray_distance, primitive)
 
 
 def _in_view(scenes: Scenes, origins: Tensor, directions: Tensor) -> tuple[Scenes, Tensor]:
@@ -118,10 +108,11 @@ def surface(scenes: Scenes, hits: Hits, origins: Tensor, directions: Tensor) -> 
     position = origins[:, None, None] + distance * directions
     to_local = gather(scenes.local_from_world(), hits.primitive)
     centre = gather(scenes.centre, hits.primitive)
-    unit = (to_local @ (position - centre)[..., None])[..., 0]
+    # Sums of products: batched products of matrices this small are slow.
+    unit = (to_local * (position - centre)[..., None, :]).sum(-1)
     kind = gather(scenes.kind, hits.primitive)
     local_normal = _unit_normal(kind, unit)
-    normal = (to_local.transpose(-1, -2) @ local_normal[..., None])[..., 0]
+    normal = (to_local * local_normal[..., None]).sum(-2)
     facing = torch.where((normal * directions).sum(-1, keepdim=True) > 0, -normal, normal)
     local = unit * gather(scenes.half_size, hits.primitive)
     return Surface(position, F.normalize(facing, dim=-1), local, local_normal)

@@ -17,6 +17,8 @@ from .generate import make_scenes
 from .raycast import cast, gather, surface
 from .scene import SKY_DISTANCE, Scenes
 
+CHUNK_RAYS = 20_000
+
 
 @dataclass(frozen=True)
 class Appearance:
@@ -74,41 +76,61 @@ def render(
     directions = F.normalize(torch.einsum('bij,bhwj->bhwi', pose[:, :3, :3], safe), dim=-1)
     origins = pose[:, :3, 3]
 
-    hits = cast(scenes, origins, directions)
-    ray_distance = torch.where(hits.ray_distance < SKY_DISTANCE, hits.ray_distance, torch.inf)
-    found = ray_distance.isfinite()
-    place = surface(scenes, hits, origins, directions)
-    pixel = _pixel_angle(directions)
-    cosine = (place.normal * directions).sum(-1).abs().clamp(min=0.05)
-    footprint = torch.where(found, ray_distance, 1.0) * pixel / cosine.sqrt()
-    colour, _ = materials.albedo(
-        scenes, hits.primitive.clamp(min=0), place.local, place.local_normal, footprint
-    )
-    occlusion = torch.ones_like(ray_distance)
-    if appearance.occlusion:
-        occlusion = light.ambient_occlusion(place.position, place.normal, found)
-    arriving = light.irradiance(scenes, place, occlusion, shadows=appearance.shadows)
-    glow = gather(scenes.glow, hits.primitive)[..., None]
-    radiance = colour * (arriving + glow)
-    if appearance.gloss:
-        share = gather(scenes.gloss, hits.primitive)
-        radiance = radiance + light.gloss(scenes.lights, place, directions, share)
-    if appearance.haze:
-        radiance = light.haze(scenes.lights, radiance, torch.where(found, ray_distance, 0.0))
     clouds = _cloud_noise(len(scenes), generator).to(scenes.device)
-    radiance = torch.where(
-        found[..., None], radiance, light.sky(scenes.lights, directions, clouds)
-    )
+    views = [
+        _view(scenes[some], origins[some], directions[some], clouds[some], appearance)
+        for some in _chunks(directions)
+    ]
+    radiance = torch.cat([view[0] for view in views])
+    ray_distance = torch.cat([view[1] for view in views])
+    valid = seen & ray_distance.isfinite()
     ray_distance = torch.where(seen, ray_distance, torch.nan)
     radiance = torch.where(seen[..., None], radiance, 0.0)
     return Rendered(
         image=sensor.expose(radiance, appearance.sensor, generator, noise_generator),
         depth=ray_distance * camera_rays[..., 2],
         ray_distance=ray_distance,
-        valid=seen & found,
+        valid=valid,
         cameras=tuple(cameras),
         world_from_camera=pose,
     )
+
+
+def _view(
+    scenes: Scenes, origins: Tensor, directions: Tensor, clouds: Tensor, appearance: Appearance
+) -> tuple[Tensor, Tensor]:
+    """Radiance (B, H, W, 3) and ray distance (B, H, W), +inf where there is sky."""
+    hits = cast(scenes, origins, directions)
+    ray_distance = torch.where(hits.ray_distance < SKY_DISTANCE, hits.ray_distance, torch.inf)
+    found = ray_distance.isfinite()
+    place = surface(scenes, hits, origins, directions)
+    cosine = (place.normal * directions).sum(-1).abs().clamp(min=0.05)
+    distance = torch.where(found, ray_distance, 1.0)
+    footprint = distance * _pixel_angle(directions) / cosine.sqrt()
+    colour = materials.albedo(scenes, hits.primitive, place.local, place.local_normal, footprint)
+    occlusion = torch.ones_like(ray_distance)
+    if appearance.occlusion:
+        occlusion = light.ambient_occlusion(place.position, place.normal, found)
+    arriving = light.irradiance(scenes, place, occlusion, shadows=appearance.shadows)
+    radiance = colour * (arriving + gather(scenes.glow, hits.primitive)[..., None])
+    if appearance.gloss:
+        share = gather(scenes.gloss, hits.primitive)
+        radiance = radiance + light.gloss(scenes.lights, place, directions, share)
+    if appearance.haze:
+        radiance = light.haze(scenes.lights, radiance, distance)
+    if not found.all():
+        sky = light.sky(scenes.lights, directions, clouds)
+        radiance = torch.where(found[..., None], radiance, sky)
+    return radiance, ray_distance
+
+
+def _chunks(directions: Tensor) -> list[slice]:
+    """Images to handle at once: on a CPU, few enough for its caches."""
+    batch, height, width, _ = directions.shape
+    size = batch
+    if directions.device.type == 'cpu':
+        size = max(1, CHUNK_RAYS // (height * width))
+    return [slice(i, i + size) for i in range(0, batch, size)]
 
 
 @torch.no_grad()
