@@ -78,9 +78,9 @@ def align_median(prediction: Tensor, truth: Tensor) -> Tensor:
 class EvaluationProtocol:
     """Which pixels count, and what is forgiven before they are compared.
 
-    A pixel counts where the truth lies within [min_depth, max_depth] metres. The prediction is
-    aligned, then clamped to the same range, as is usual; +inf (beyond range) so becomes
-    max_depth. Where it is NaN the pixel is left out and shows in `coverage`.
+    A pixel counts where the truth lies within [min_depth, max_depth] metres. The prediction,
+    with max_depth for +inf (beyond range), is aligned and then clamped to the same range, as is
+    usual. Where it is NaN the pixel is left out and shows in `coverage`.
     """
 
     name: str
@@ -111,6 +111,7 @@ class EvaluationProtocol:
             )
         pixels = (valid & ~torch.isnan(prediction)).flatten().nonzero().squeeze(1)
         d, t = prediction.flatten()[pixels], truth.flatten()[pixels]
+        d = torch.where(torch.isinf(d), self.max_depth, d)
         if self.align is not None:
             d = self.align(d, t)
         d = d.clamp(self.min_depth, self.max_depth)

@@ -76,6 +76,13 @@ def test_caps_choose_the_pixels_and_clamp_the_prediction():
     assert scores.coverage == pytest.approx(2 / 3)
 
 
+def test_beyond_range_can_be_aligned():
+    # inf counts as 80 m: (80, 80, 4) has the median 80, the truth 2, so 4 becomes 0.1
+    truth = torch.tensor([[2.0, 2.0, 2.0]])
+    scores = PLAIN_MEDIAN.score(torch.tensor([[math.inf, math.inf, 4.0]]), truth)
+    assert scores.abs_rel == pytest.approx((0 + 0 + 1.9 / 2) / 3)
+
+
 def test_no_prediction_at_all_is_nan_with_zero_coverage():
     scores = PLAIN.score(torch.full((2, 2), math.nan), torch.ones(2, 2))
     assert math.isnan(scores.abs_rel)
