@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,6 +21,8 @@ from metric_depth_ros.ros.parameters import Parameters
 PACKAGE = 'metric_depth_ros'
 PROFILE_VARIABLE = 'FASTDDS_DEFAULT_PROFILES_FILE'
 STOP_TIMEOUT_S = 60.0  # the node finishes the frame it is working on
+
+_LOG_PREFIX = re.compile(r'^\[[A-Z]+\] \[[\d.]+\] \[\S+\]: ')  # severity, time, name
 
 
 class NodeError(MetricDepthError):
@@ -95,8 +98,11 @@ class ChildNode:
             return self._process.wait()
 
     def _epitaph(self) -> str:
-        last_words = self.log_lines()[-1:] or ['it said nothing']
-        return f'depth_node ended with exit status {self._process.returncode}: {last_words[0]}'
+        last_words = (self.log_lines() or ['it said nothing'])[-1]
+        return (
+            f'depth_node ended with exit status {self._process.returncode}: '
+            f'{_LOG_PREFIX.sub("", last_words)}'
+        )
 
 
 @contextmanager

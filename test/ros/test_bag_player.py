@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -99,7 +100,8 @@ def recording(changes: dict[str, Any], count: int = 3) -> Iterator[BagMessage]:
 
 
 def test_node_that_dies_is_one_clear_line(tmp_path: Path):
-    with pytest.raises(NodeError, match=r'ended with exit status 2: .*no_such_folder') as caught:
+    words = r'^depth_node ended with exit status 2: cannot load model .*no_such_folder'
+    with pytest.raises(NodeError, match=words) as caught:
         play_through_node(
             recording({}), TOPICS, parameters=Parameters(model=str(tmp_path / 'no_such_folder'))
         )
@@ -139,6 +141,12 @@ def test_attached_to_a_node_that_loses_a_frame(make_rig: Any):
 def test_nothing_to_play(messages: list[BagMessage], rate: float, words: str):
     with pytest.raises(NodeError, match=words):
         play_through_node(messages, TOPICS, rate=rate)
+
+
+def test_without_ros_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, 'diagnostic_msgs.msg', None)  # as where it is not installed
+    with pytest.raises(NodeError, match=r'playing live needs ROS 2.*pip install'):
+        play_through_node(recording({}), TOPICS, attach=True)
 
 
 def test_attaching_to_nobody_ends(monkeypatch: pytest.MonkeyPatch):
