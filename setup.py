@@ -24,7 +24,7 @@ class BuildMessages(Command):
     """
 
     def initialize_options(self) -> None:
-        self.build_lib = ''
+        self.build_lib: str | None = None
         self.editable_mode = False  # set by setuptools
 
     def finalize_options(self) -> None:
@@ -34,8 +34,9 @@ class BuildMessages(Command):
         if self.editable_mode:
             build_messages(ROOT / PACKAGE, Path(sys.prefix) / 'lib')
             return
-        libraries = Path(self.build_lib).parent / 'message_libraries'
-        build_messages(Path(self.build_lib) / PACKAGE, libraries)
+        modules = Path(str(self.build_lib))
+        libraries = modules.parent / 'message_libraries'
+        build_messages(modules / PACKAGE, libraries)
         self.distribution.data_files.append(('lib', [str(so) for so in libraries.glob('*.so')]))
 
     def get_source_files(self) -> list[str]:
