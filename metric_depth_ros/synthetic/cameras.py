@@ -13,7 +13,7 @@ from ..errors import MetricDepthError
 from ..types import Camera
 from .builder import seeded
 from .raycast import cast, gather
-from .scene import Kind, Scenes
+from .scene import SKY_DISTANCE, Kind, Scenes
 
 # Horizontal fields of view that training never sees and held-out frames always have, degrees.
 HELDOUT_FOV = (70.0, 80.0)
@@ -198,7 +198,9 @@ def _worth(scenes: Scenes, pose: Tensor, rays: Tensor) -> Tensor:
     """(B,) how much a view teaches; a view from inside of a thing comes last."""
     directions = F.normalize(torch.einsum('bij,bhwj->bhwi', pose[:, :3, :3], rays), dim=-1)
     hits = cast(scenes, pose[:, :3, 3], directions)
-    distance = hits.ray_distance.clamp(max=80.0).flatten(1)
+    # What is seen through a window, and the sky, are not what makes a view worth having.
+    furthest = torch.where(scenes.outdoor, 80.0, 12.0)[:, None]
+    distance = torch.minimum(hits.ray_distance.flatten(1), furthest)
     low, middle, high = distance.quantile(
         torch.tensor([0.05, 0.5, 0.95], device=distance.device), dim=1
     )
@@ -209,15 +211,15 @@ def _worth(scenes: Scenes, pose: Tensor, rays: Tensor) -> Tensor:
     things = 1 + (ordered[:, 1:] != ordered[:, :-1]).sum(1).float()
     largest = (ordered == ordered.mode(1, keepdim=True).values).float().mean(1)
     is_room = gather(scenes.kind, hits.primitive).flatten(1) == Kind.ROOM
-    sky = (which < 0).float().mean(1)
-    # Windows and the sky alone are not what makes a view worth having.
+    outside = torch.where(scenes.outdoor, SKY_DISTANCE, 25.0)[:, None]
+    beyond = (hits.ray_distance.flatten(1) > outside).float().mean(1)
     most = torch.where(scenes.outdoor, 4.0, 2.5)
     score = torch.minimum(torch.log(high / low.clamp(min=0.1)), most) + 0.08 * things.clamp(max=20)
-    score = score + 0.8 * torch.log(middle).clamp(-1, 2)
+    score = score + 0.8 * torch.log(middle).clamp(-1, 2.7)
     score = score + (4 * floor).clamp(max=0.6)
     score = score - 3.0 * (middle < torch.where(scenes.outdoor, 2.0, 0.6)).float()
     score = score - 3.0 * ((largest > 0.75) & ~is_room.any(1)).float()
-    score = score - 3.0 * (sky > torch.where(scenes.outdoor, 0.6, 0.15)).float()
+    score = score - 3.0 * (beyond > torch.where(scenes.outdoor, 0.6, 0.15)).float()
     clear = clearance(scenes, pose[:, None, :3, 3])[:, 0]
     wanted = torch.where(scenes.outdoor, CLEARANCE_OUTDOORS, CLEARANCE)
     return score - 20.0 * (wanted - clear).clamp(min=0)
