@@ -60,8 +60,8 @@ def extent(clouds: list[Cloud], view: View) -> tuple[float, float, float, float]
     limits = []
     for axis in (view.right, view.up):
         along = [cloud.points @ np.array(axis) for cloud in clouds if len(cloud.points)]
-        low = min((np.percentile(values, 0.5) for values in along), default=-1.0)
-        high = max((np.percentile(values, 99.5) for values in along), default=1.0)
+        low = min((np.percentile(values, 2) for values in along), default=-1.0)
+        high = max((np.percentile(values, 98) for values in along), default=1.0)
         low, high = min(float(low), 0.0), max(float(high), 0.0)
         margin = 0.04 * max(high - low, 0.5)
         limits += [low - margin, high + margin]

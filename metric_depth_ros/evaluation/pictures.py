@@ -14,6 +14,9 @@ from .cloud_view import ABOVE, SIDE, Cloud, View, cloud_of, draw_cloud, extent
 
 _NO_ESTIMATE = '0.8'  # grey
 _DPI = 110
+_LOGARITHMIC_FROM = 15  # farthest by nearest depth
+_FAR = 1e6  # metres, beyond any range of colours
+_LOG_TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200)
 
 
 def save_comparison(
@@ -100,10 +103,11 @@ def _aspect(frame: Frame) -> float:
 
 
 def _draw_maps(axes: Any, frame: Frame, prediction: DepthPrediction, truth: Tensor | None) -> None:
+    from matplotlib.colors import Normalize
+
     for axis in axes:
         axis.set_xticks([])
         axis.set_yticks([])
-    nearest, farthest = _depth_range(prediction.depth, truth)
     shown = axes[0].imshow(frame.image.numpy())
     axes[0].set_title('image')
     bar = _colour_bar(axes[0], shown)  # unseen: it keeps the panels at one height
@@ -112,32 +116,37 @@ def _draw_maps(axes: Any, frame: Frame, prediction: DepthPrediction, truth: Tens
     bar.outline.set_visible(False)
     bar.solids.set_visible(False)
     panels = iter(axes[1:])
+    depth_norm = _depth_norm(prediction.depth, truth)
     if truth is not None:
-        _draw_map(next(panels), truth, 'true depth', 'turbo_r', nearest, farthest)
-    _draw_map(next(panels), prediction.depth, 'depth', 'turbo_r', nearest, farthest)
-    _draw_map(
-        next(panels), prediction.std, 'uncertainty, one sigma', 'viridis', 0, _high(prediction.std)
-    )
+        _draw_map(next(panels), truth, 'true depth', 'turbo_r', depth_norm)
+    _draw_map(next(panels), prediction.depth, 'depth', 'turbo_r', depth_norm)
+    std_norm = Normalize(0, _high(prediction.std))
+    _draw_map(next(panels), prediction.std, 'uncertainty, one sigma', 'viridis', std_norm)
     if truth is not None:
         error = prediction.depth - truth
         most = _high(error.abs())
-        _draw_map(next(panels), error, 'error (red: too far)', 'RdBu_r', -most, most)
+        _draw_map(next(panels), error, 'error (red: too far)', 'RdBu_r', Normalize(-most, most))
 
 
-def _draw_map(
-    axis: Any, values: Tensor, title: str, colours: str, low: float, high: float
-) -> None:
+def _draw_map(axis: Any, values: Tensor, title: str, colours: str, norm: Any) -> None:
     import matplotlib
+    from matplotlib.colors import LogNorm
 
+    finite = values.clamp(-_FAR, _FAR)  # beyond range has a colour, no estimate has not
     shown = axis.imshow(
-        np.ma.masked_where(torch.isnan(values).numpy(), values.numpy()),
+        np.ma.masked_invalid(finite.numpy()),
         cmap=matplotlib.colormaps[colours].with_extremes(bad=_NO_ESTIMATE),
-        vmin=low,
-        vmax=high,
+        norm=norm,
         interpolation='nearest',
     )
     axis.set_title(title)
-    _colour_bar(axis, shown, 'both' if low else 'max').set_label('metres')
+    bar = _colour_bar(axis, shown, 'both' if norm.vmin else 'max')
+    bar.set_label('metres')
+    if isinstance(norm, LogNorm):
+        low, high = shown.get_clim()
+        ticks = [metres for metres in _LOG_TICKS if low <= metres <= high]
+        bar.set_ticks(ticks, labels=[f'{metres:g}' for metres in ticks])
+        bar.minorticks_off()
 
 
 def _colour_bar(axis: Any, shown: Any, extend: str = 'neither') -> Any:
@@ -158,14 +167,20 @@ def _view_title(name: str, view: View) -> str:
     return f'{name} cloud, seen {view.name}'
 
 
-def _depth_range(depth: Tensor, truth: Tensor | None) -> tuple[float, float]:
-    """Metres that the colours of both depths span: nearly all of the truth, or of the depth."""
+def _depth_norm(depth: Tensor, truth: Tensor | None) -> Any:
+    """The metres that both depths' colours span: nearly all of the truth, or of the depth.
+
+    Streets span two orders of magnitude: then the colours are logarithmic.
+    """
+    from matplotlib.colors import LogNorm, Normalize
+
     values = depth if truth is None or not bool(torch.isfinite(truth).any()) else truth
     finite = values[torch.isfinite(values)].numpy()
     if not len(finite):
-        return 0.0, 1.0
+        return Normalize(0.1, 1.0)
     low, high = np.percentile(finite, (1, 99))
-    return float(low), max(float(high), float(low) + 0.01)
+    kind = LogNorm if high > _LOGARITHMIC_FROM * low > 0 else Normalize
+    return kind(float(low), max(float(high), float(low) + 0.01))
 
 
 def _high(values: Tensor) -> float:
