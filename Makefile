@@ -10,7 +10,6 @@ BAG ?=
 
 VENV := .venv
 STAMP := $(VENV)/.complete
-WALK := demo/walk
 export PYTHON TORCH PIP_ARGS VENV
 
 .DEFAULT_GOAL := help
@@ -34,12 +33,7 @@ lint: $(STAMP) ## check style and types
 	$(VENV)/bin/mypy
 
 demo: $(STAMP) ## from a camera to metres: leaves pictures, a bag and a table in demo/
-ifeq ($(BAG),)
-	@test -d $(WALK) || $(VENV)/bin/metric-depth render --out $(WALK) --bag \
-	  --scenes indoor --split heldout --frames 40 --rate 2 --lens none --seed 4
-endif
-	@rm -rf demo/bag
-	@$(VENV)/bin/metric-depth replay '$(or $(BAG),$(WALK))' --out demo --live
+	@BAG='$(BAG)' bash resource/demo.sh
 
 clean: ## remove .venv and whatever was built
 	rm -rf $(VENV) build install log dist demo *.egg-info .mypy_cache .pytest_cache .ruff_cache
