@@ -32,7 +32,7 @@ class NodeError(MetricDepthError):
 class ChildNode:
     """Runs depth_node with `parameters`, every topic of it (/diagnostics too) in `namespace`.
 
-    Leaving the block stops the node as Ctrl-C would.
+    Leaving the block stops the node as Ctrl-C would, which a terminal sends to both of us.
 
     Raises:
         NodeError: on leaving, if the node ended with another exit status than 0.
@@ -54,7 +54,6 @@ class ChildNode:
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C is ours to pass on
         )
 
     def __enter__(self) -> ChildNode:

@@ -56,6 +56,7 @@ class Health:
         self.failed = 0
         self.last_warning = ''
         self._failed_reported = 0
+        self._start_cpu_s = time.process_time()
         self._finished_s: deque[float] = deque(maxlen=4 * RECENT)
         self._latencies_s: deque[float] = deque(maxlen=RECENT)
 
@@ -92,6 +93,7 @@ class Health:
             'rate_hz': f'{self.rate_hz():.2f}',
             'latency_p50_ms': f'{self.latency_ms(50):.1f}',
             'latency_p99_ms': f'{self.latency_ms(99):.1f}',
+            'cpu_s': f'{time.process_time() - self._start_cpu_s:.2f}',
             'device': device,
             'last_warning': self.last_warning,
             **more,

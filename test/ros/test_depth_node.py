@@ -171,6 +171,8 @@ def test_diagnostics_say_what_runs_where_and_how_fast(make_rig):
     assert status['received'] == '1'
     assert float(status['rate_hz']) == pytest.approx(1 / 5)
     assert 0 < float(status['latency_p50_ms']) <= float(status['latency_p99_ms'])
+    assert 0 < float(status['cpu_s']) < 60
+    assert status['image_publishers'] == status['camera_info_publishers'] == '1'
     assert status['last_warning'] == ''
 
 
