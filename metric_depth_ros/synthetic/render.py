@@ -17,7 +17,7 @@ from .generate import make_scenes
 from .raycast import cast, gather, surface
 from .scene import SKY_DISTANCE, Scenes
 
-CHUNK_RAYS = 20_000
+CHUNK_RAYS = 40_000
 
 
 @dataclass(frozen=True)
