@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from metric_depth_ros import geometry
+from metric_depth_ros.errors import MetricDepthError
+from metric_depth_ros.methods import METHODS
+from metric_depth_ros.methods.grin import Grin, GrinConfig, PatchEmbedding, parameter_breakdown
+from metric_depth_ros.nn.rin import RinConfig
+from metric_depth_ros.types import Camera, Conditioning
+
+HEIGHT, WIDTH = 32, 64
+PAPER_PARAMETERS = 341_563_599
+
+
+def config_with(**changes) -> GrinConfig:
+    return replace(GrinConfig.tiny(), **changes)
+
+
+def network(config: GrinConfig | None = None, seed: int = 0) -> Grin:
+    """Random weights, so that everything has an effect on the output, but none drowns the rest."""
+    torch.manual_seed(seed)
+    method = Grin(config or GrinConfig.tiny()).eval()
+    torch.nn.init.normal_(method.head[1].weight, std=0.1)
+    if method.regression is not None:
+        torch.nn.init.normal_(method.regression.weight, std=0.02)
+    torch.nn.init.ones_(method.rin.previous_norm.weight)
+    return method
+
+
+def look(focal: float = 50.0, height: int = HEIGHT, width: int = WIDTH) -> Conditioning:
+    camera = Camera(focal, focal, (width - 1) / 2, (height - 1) / 2, width, height)
+    image = 2 * torch.rand(3, height, width, generator=torch.Generator().manual_seed(5)) - 1
+    rays = geometry.rays(camera).permute(2, 0, 1).contiguous()
+    return Conditioning(image, rays, torch.ones(height, width, dtype=torch.bool))
+
+
+def draw(method: Grin, conditioning: Conditioning, samples: int = 2, **options) -> Tensor:
+    return method.draw(conditioning, samples, torch.Generator().manual_seed(3), **options)
+
+
+VARIANTS = {
+    'tiny': {},
+    'noise': {'predict_velocity': False, 'data_loss': False, 'diffuse_residual': False},
+    'without_local': {'local_width': 0},
+    'without_global': {'use_global': False},
+    'linear_code': {'code_base': 1.0},
+    'as_the_paper': {
+        'encoder_group_norm': False, 'encoder_takes_rays': False, 'top_down': False,
+        'pixel_features': False, 'predict_velocity': False, 'data_loss': False,
+        'regression_weight': 0.0, 'diffuse_residual': False, 'data_scale': 1.0,
+        'read_pixels': None, 'centre_bands': 4,
+        'rin': replace(GrinConfig.tiny().rin, linear_attention=True),
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('name', VARIANTS)
+def test_draw(name: str) -> None:
+    method = network(config_with(**VARIANTS[name]))
+    depth = draw(method, look(height=64, width=32), samples=3)
+    assert depth.shape == (3, 64, 32)
+    assert depth.dtype == torch.float32
+    assert not depth.isnan().any()
+    assert (depth > 0).all()
+    assert depth.isfinite().any()
+    assert (depth[0] != depth[1]).any()
+
+
+def test_the_registry_and_the_paper_s_size() -> None:
+    assert METHODS['grin'] is Grin
+    assert Grin.Config is GrinConfig
+    with torch.device('meta'):
+        paper, small = Grin(GrinConfig.paper()), Grin(GrinConfig.small())
+    parts = parameter_breakdown(paper)
+    count = sum(p.numel() for p in paper.parameters())
+    assert sum(parts.values()) == count
+    assert count == pytest.approx(PAPER_PARAMETERS, rel=0.002)
+    assert sum(p.numel() for p in small.parameters()) * 4 < 16.1e6
+
+
+@pytest.mark.parametrize('preset', Grin.PRESETS)
+def test_config_survives_json(preset: str) -> None:
+    config = Grin.PRESETS[preset]()
+    again = GrinConfig(**asdict(config))
+    assert again == config
+    assert isinstance(again.rin, RinConfig)
+
+
+def test_same_seed_same_samples() -> None:
+    method, scene = network(), look()
+    assert torch.equal(draw(method, scene), draw(method, scene))
+    other = method.draw(scene, 2, torch.Generator().manual_seed(4))
+    assert not torch.equal(other, draw(method, scene))
+
+
+def test_samples_do_not_depend_on_how_many_go_at_a_time(monkeypatch) -> None:
+    method, scene = network(), look()
+    together = draw(method, scene, samples=3)
+    monkeypatch.setattr('metric_depth_ros.methods.grin.TOKENS_PER_PASS', 1)
+    torch.testing.assert_close(draw(method, scene, samples=3), together, rtol=1e-4, atol=1e-4)
+
+
+def test_a_region_has_the_dense_call_s_values() -> None:
+    method, scene = network(), look()
+    targets = torch.zeros(HEIGHT, WIDTH, dtype=torch.bool)
+    targets[5:9, 20:31] = True
+    dense = draw(method, scene)
+    region = draw(method, scene, targets=targets)
+    torch.testing.assert_close(region[:, targets], dense[:, targets], rtol=1e-4, atol=1e-4)
+    assert region[:, ~targets].isnan().all()
+    assert draw(method, scene, targets=targets & ~targets).isnan().all()
+
+
+def test_with_all_pixels_read_a_region_is_still_predicted() -> None:
+    """As in the paper: latents read what is asked for, so values differ from the dense ones."""
+    method, scene = network(config_with(read_pixels=None)), look()
+    targets = torch.zeros(HEIGHT, WIDTH, dtype=torch.bool)
+    targets[5:9, 20:31] = True
+    region = draw(method, scene, targets=targets)
+    assert not region[:, targets].isnan().any()
+    assert not torch.allclose(region[:, targets], draw(method, scene)[:, targets])
+
+
+def test_the_camera_alone_changes_the_depth() -> None:
+    method = network()
+    assert not torch.allclose(draw(method, look(50.0)), draw(method, look(80.0)), rtol=1e-3)
+
+
+@pytest.mark.parametrize('takes_rays', [True, False])
+def test_what_is_not_valid_has_no_influence(takes_rays: bool) -> None:
+    method = network(config_with(encoder_takes_rays=takes_rays))
+    scene = look()
+    valid = torch.ones(HEIGHT, WIDTH, dtype=torch.bool)
+    valid[:, :9] = False
+    valid[20:, 40:] = False
+    plain = Conditioning(scene.image.where(valid, 0), scene.rays.where(valid, 0), valid)
+    garbage = Conditioning(
+        scene.image.where(valid, torch.nan), scene.rays.where(valid, 1e6), valid
+    )
+    depth = draw(method, plain)
+    assert torch.equal(depth.isnan(), ~valid.expand_as(depth))
+    torch.testing.assert_close(draw(method, garbage), depth, equal_nan=True)
+    nothing = Conditioning(scene.image, scene.rays, torch.zeros_like(valid))
+    assert draw(method, nothing).isnan().all()
+
+
+@torch.no_grad()
+def test_batch_is_single() -> None:
+    method = network()
+    scenes = [look(50.0), replace(look(70.0), image=-look().image)]
+    pixels = torch.tensor([[3, 700, 1500, 44], [90, 91, 2047, 0]])
+    readable = torch.tensor([[True, True, False, True], [True, False, True, True]])
+    noisy, t = torch.randn(2, 4), torch.tensor([0.3, 0.8])
+
+    def run(which: list[int]) -> Tensor:
+        encoded = method.encode(
+            torch.stack([scenes[i].image for i in which]),
+            torch.stack([scenes[i].rays for i in which]),
+            torch.stack([scenes[i].valid for i in which]),
+        )
+        tokens = method.tokens(encoded, pixels[which], readable[which])
+        return method.denoise(tokens, noisy[which], t[which])[0]
+
+    both = run([0, 1])
+    torch.testing.assert_close(run([0])[0], both[0], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(run([1])[0], both[1], rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+def test_depth_is_along_z() -> None:
+    """A network that always says the same code says the same ray_distance everywhere."""
+    method = Grin(config_with(diffuse_residual=False, predict_velocity=True)).eval()
+    method.head[1].bias.fill_(0.0)  # v = 0, hence x_0 = sqrt(gamma) x_t = 0 from t = 1
+    scene = look()
+    depth = draw(method, scene, num_steps=1)
+    middle = method.from_code(torch.tensor(0.0))
+    torch.testing.assert_close(depth, (middle * scene.rays[2]).expand(2, -1, -1), rtol=1e-3,
+                               atol=1e-3)  # fmt: skip
+
+
+@torch.no_grad()
+def test_far_away_is_infinite() -> None:
+    method = Grin(config_with(diffuse_residual=False)).eval()
+    method.head[1].bias.fill_(-100.0)  # v far below zero, hence x_0 clipped at 1
+    assert draw(method, look()).isposinf().all()
+
+
+@torch.no_grad()
+def test_patch_embedding_is_a_convolution() -> None:
+    torch.manual_seed(0)
+    patches = PatchEmbedding(3, kernel=5, width=7)
+    image = torch.randn(2, 3, 12, 17)
+    everywhere = torch.arange(12 * 17).expand(2, -1)
+    kernel = patches.project.weight.view(7, 3, 5, 5)
+    padded = F.pad(image, [2] * 4, mode='reflect')
+    expected = F.conv2d(padded, kernel, patches.project.bias).flatten(2).transpose(1, 2)
+    torch.testing.assert_close(patches(image, everywhere), expected, rtol=1e-5, atol=1e-5)
+    some = torch.tensor([[0, 16, 203], [5, 100, 187]])
+    torch.testing.assert_close(
+        patches(image, some), expected.gather(1, some[..., None].expand(-1, -1, 7)), rtol=1e-5,
+        atol=1e-5,
+    )  # fmt: skip
+
+
+def test_what_cannot_be_is_refused() -> None:
+    method = network()
+    with pytest.raises(MetricDepthError, match='60x32, expected multiples of 32'):
+        draw(method, look(width=60))
+    with pytest.raises(MetricDepthError, match='num_samples is 0'):
+        draw(method, look(), samples=0)
+    with pytest.raises(MetricDepthError, match='num_steps is 0'):
+        draw(method, look(), num_steps=0)
+    with pytest.raises(MetricDepthError, match='no image input'):
+        config_with(local_width=0, use_global=False, pixel_features=False)
+    with pytest.raises(MetricDepthError, match='regression_weight'):
+        config_with(regression_weight=0.0)
