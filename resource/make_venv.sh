@@ -8,8 +8,8 @@ cd "$(dirname "$0")/.."
 say() { printf 'venv: %s\n' "$*"; }
 die() { printf 'venv: %s\n' "$*" >&2; exit 1; }
 has_python() { "$PYTHON" -c "$1" >/dev/null 2>&1; }
-# ldconfig is in sbin, which is not on everybody's PATH.
-has_library() { PATH="$PATH:/sbin:/usr/sbin" ldconfig -p | grep -q "$1"; }
+# ldconfig is in sbin, which is not on everybody's PATH. No grep -q: ldconfig would die of SIGPIPE.
+has_library() { PATH="$PATH:/sbin:/usr/sbin" ldconfig -p | grep "$1" >/dev/null; }
 
 # What pip cannot bring. `needed` stops us, `wanted` only open3d's import (mapping).
 missing_packages() {
