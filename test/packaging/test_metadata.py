@@ -28,10 +28,11 @@ def cmake(repository: Path) -> str:
 @pytest.fixture(scope='module')
 def distribution() -> metadata.Distribution:
     """The package as pip knows it."""
-    found = metadata.distribution(PACKAGE)  # colcon leaves one, too, with nothing in it
-    if found.read_text('INSTALLER') is None:
-        pytest.skip('installed by colcon, not by pip')
-    return found
+    # colcon and setuptools leave distributions of this name behind that nobody installed
+    for found in metadata.distributions(name=PACKAGE):
+        if found.read_text('INSTALLER') is not None:
+            return found
+    pytest.skip('installed by colcon, not by pip')
 
 
 def depends(manifest: ElementTree.Element, *kinds: str) -> set[str | None]:
