@@ -118,3 +118,16 @@ def test_constraints_pin_every_ros_wheel_that_pip_is_asked_for(
     assert 'ros-rclpy' in ros
     assert ros <= pins
     assert 'torch' in pins
+
+
+def test_top_level_holds_what_belongs_there(repository: Path) -> None:
+    if not (repository / '.git').exists():
+        pytest.skip('not a git checkout')
+    command = ['git', '-c', f'safe.directory={repository}', 'ls-files']
+    run = subprocess.run(command, cwd=repository, check=True, capture_output=True, text=True)
+    tracked = [Path(line) for line in run.stdout.splitlines()]
+    folders = {path.parts[0] for path in tracked if len(path.parts) > 1}
+    ours = {PACKAGE, 'config', 'launch', 'msg', 'resource', 'test'}
+    assert ours <= folders <= ours | {'.ci', 'docs'}
+    # what an editable install builds in place
+    assert not [path for path in tracked if path.suffix == '.so' or path.parts[1:2] == ('msg',)]
