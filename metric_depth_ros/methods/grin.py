@@ -281,6 +281,7 @@ class Grin(nn.Module):
         self.regression: nn.Module | None = None
         if config.regression_weight:
             self.regression = nn.Conv2d(config.global_width, 1, 1)
+            nn.init.normal_(self.regression.weight, std=0.01)
 
     # ---- codes -------------------------------------------------------------------------------
 

@@ -39,6 +39,12 @@ class TopDownPyramid(nn.Module):
             )
             for _ in channels
         )
+        for smooth in self.smooths:
+            nn.init.zeros_(smooth[-1].weight)
+        # Without it the sum's size drifts, and what reads it does not train.
+        self.normalise = nn.Sequential(
+            nn.GroupNorm(max(width // 8, 1), width), nn.ReLU(inplace=True)
+        )
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         merged: Tensor | None = None
@@ -50,4 +56,4 @@ class TopDownPyramid(nn.Module):
             merged = level + smooth(level)
         if merged is None:
             raise ValueError('maps is empty, expected at least one feature map')
-        return merged
+        return self.normalise(merged)
