@@ -109,5 +109,6 @@ def test_the_command_line_starts_without_torch() -> None:
         'import sys; from metric_depth_ros.cli.main import build_parser; build_parser(); '
         'print(sorted({"torch", "cv2", "rclpy", "rosbags"} & sys.modules.keys()))'
     )
-    found = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    command = [sys.executable, '-c', code]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == '[]'

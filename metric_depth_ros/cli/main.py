@@ -6,9 +6,9 @@ import argparse
 import sys
 
 from ..errors import MetricDepthError
-from . import models, predict, render, replay, train
+from . import evaluate, models, predict, render, replay, train
 
-COMMANDS = (models, predict, replay, render, train)
+COMMANDS = (models, predict, replay, evaluate, render, train)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ..errors import MetricDepthError
+
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser(
@@ -53,10 +55,12 @@ def run(args: argparse.Namespace) -> int:
     from ..synthetic import export, sequence
 
     width, height = _size(args.size)
+    if args.frames < 1:
+        raise MetricDepthError(f'--frames is {args.frames}, expected at least 1')
     generator = torch.Generator().manual_seed(args.seed)
     options = {'split': args.split, 'lens': args.lens}
     if args.fov is not None:
-        options |= {'fov_deg': (args.fov, args.fov), 'split': args.split}
+        options['fov_deg'] = (args.fov, args.fov)
     if args.bag or args.sequence:
         frames = sequence(
             args.scenes, args.frames, width, height, generator, rate=args.rate, **options
@@ -78,8 +82,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _size(text: str) -> tuple[int, int]:
-    from ..errors import MetricDepthError
-
     try:
         width, height = (int(part) for part in text.split('x'))
     except ValueError:

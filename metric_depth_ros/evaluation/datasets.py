@@ -1,9 +1,9 @@
 """Frames with true depth from a manifest: JSON lines, one a frame, paths relative to the file.
 
-    {"image": "rgb/1.jpg", "depth": "depth/1.png", "depth_scale": 0.0002, "depth_kind": "z" | "ray",
-     "camera": {"fx":, "fy":, "cx":, "cy":, "width":, "height":, "distortion_model":,
-     "distortion": []}, "mask": null, "pose": [16 numbers] | null, "stamp": seconds,
-     "sequence": "name"}
+    {"image": "rgb/1.jpg", "depth": "depth/1.png", "depth_scale": 0.0002,
+     "depth_kind": "z" or "ray", "camera": {"fx":, "fy":, "cx":, "cy":, "width":, "height":,
+     "distortion_model":, "distortion": []}, "mask": null, "pose": [16 numbers] or null,
+     "stamp": seconds, "sequence": "name"}
 
 Depth files: 16-bit png (0 = none), npy, npz with one array, pfm. depth_scale is metres a unit.
 """

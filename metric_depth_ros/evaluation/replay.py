@@ -8,30 +8,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from ..bags.reader import Bag, BagFrame, Problem
 from ..bags.topics import TF_TYPE, Topics
 from ..types import DepthPrediction, Frame
-from .metrics import (
-    PLAIN,
-    PLAIN_MEDIAN,
-    EvaluationProtocol,
-    Scores,
-    best_constant,
-    mean_scores,
-    median_depth,
-    row_means,
-)
+from .metrics import Scores
 from .recording import Recorder
-
-PROTOCOLS = (PLAIN, PLAIN_MEDIAN)
-# Baselines see about this many pixels of each frame: plenty for them, and long bags fit in memory.
-_BASELINE_PIXELS = 5000
+from .results import Result, Scoreboard
 
 
 @dataclass(frozen=True)
@@ -60,17 +47,6 @@ class FrameRecord:
     dropped: bool
     latency_s: float | None
     scores: dict[str, Scores] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Result:
-    """Mean scores of one model, or baseline, over the frames of one bag."""
-
-    model: str
-    data: str
-    protocol: str
-    frames: int
-    metrics: Scores
 
 
 @dataclass(frozen=True)
@@ -143,81 +119,34 @@ def replay(
     for message in bag.messages([t for t, kind in bag.topics.items() if kind == TF_TYPE]):
         recorder.copy(message)
     records: list[FrameRecord] = []
-    truths: list[Tensor] = []
+    board = Scoreboard(model, bag.path.name)
     for outcome in outcomes:
-        for message in outcome.frame.recorded:
+        frame, prediction = outcome.frame, outcome.prediction
+        for message in frame.recorded:
             recorder.copy(message)
-        if outcome.prediction is not None:
-            frame = outcome.frame
-            recorder.write(frame.frame, outcome.prediction, frame.recorded_ns)
-        records.append(_record(outcome))
-        if records[-1].scores and outcome.frame.depth is not None:
-            truths.append(_thinned(outcome.frame.depth))
+        scores = {}
+        if prediction is not None:
+            recorder.write(frame.frame, prediction, frame.recorded_ns)
+            if frame.depth is not None:
+                scores = board.add(prediction.depth, frame.depth)
+        records.append(
+            FrameRecord(
+                stamp_ns=frame.frame.stamp_ns,
+                frame_id=frame.frame.frame_id,
+                recorded_ns=frame.recorded_ns,
+                dropped=prediction is None,
+                latency_s=outcome.latency_s,
+                scores=scores,
+            )
+        )
         if progress is not None:
             progress(outcome)
-    data = bag.path.name
-    results = [
-        Result(model, data, protocol.name, len(truths), mean)
-        for protocol in PROTOCOLS
-        if (mean := _mean(records, protocol)) is not None
-    ]
     return ReplayReport(
         bag=bag.path,
         model=model,
         topics=topics,
         frames=tuple(records),
-        results=(*results, *_baselines(truths, data)),
+        results=tuple(board.results()),
         problems=tuple(bag.problems),
         duration_s=time.perf_counter() - start,
     )
-
-
-def _record(outcome: Outcome) -> FrameRecord:
-    frame, prediction, truth = outcome.frame.frame, outcome.prediction, outcome.frame.depth
-    record = FrameRecord(
-        stamp_ns=frame.stamp_ns,
-        frame_id=frame.frame_id,
-        recorded_ns=outcome.frame.recorded_ns,
-        dropped=prediction is None,
-        latency_s=outcome.latency_s,
-    )
-    if prediction is None or truth is None or not bool(PLAIN.valid(truth).any()):
-        return record
-    scores = {p.name: p.score(prediction.depth, truth) for p in PROTOCOLS}
-    return replace(record, scores=scores)
-
-
-def _mean(records: Iterable[FrameRecord], protocol: EvaluationProtocol) -> Scores | None:
-    scores = [r.scores[protocol.name] for r in records if r.scores]
-    return mean_scores(scores) if scores else None
-
-
-def _thinned(truth: Tensor) -> Tensor:
-    """Every n-th pixel of every n-th row of the truth that counts, else NaN."""
-    stride = max(1, round((truth.numel() / _BASELINE_PIXELS) ** 0.5))
-    thin = truth[stride // 2 :: stride, stride // 2 :: stride]
-    return torch.where(PLAIN.valid(thin), thin, torch.nan)
-
-
-def _baselines(truths: list[Tensor], data: str) -> list[Result]:
-    """Scores of the trivial baselines on the thinned truths."""
-    truths = [t for t in truths if bool(torch.isfinite(t).any())]
-    if not truths or len({t.shape for t in truths}) > 1:
-        return []
-    rows = row_means(truths)
-    guesses = {
-        'best constant': torch.full_like(truths[0], best_constant(truths)),
-        'median depth': torch.full_like(truths[0], median_depth(truths)),
-        'per-row mean': rows[:, None].expand(truths[0].shape),
-    }
-    return [
-        Result(
-            name,
-            data,
-            protocol.name,
-            len(truths),
-            mean_scores([protocol.score(guess, t) for t in truths]),
-        )
-        for protocol in PROTOCOLS
-        for name, guess in guesses.items()
-    ]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .metrics import Scores, metric_names
-from .replay import PROTOCOLS, FrameRecord, ReplayReport
+from .replay import FrameRecord, ReplayReport
+from .results import PROTOCOLS, Result
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -35,7 +37,7 @@ def write_json(report: ReplayReport, path: Path) -> None:
     dropped, latency, rate), frames (one each) and problems (messages that could not be used).
     """
     content = {
-        'results': [asdict(result) for result in report.results],
+        **results_json(report.results),
         'replay': {
             'bag': str(report.bag),
             'model': report.model,
@@ -85,6 +87,11 @@ def _rows(frame: FrameRecord) -> list[list[Any]]:
     ]
 
 
+def results_json(results: Sequence[Result]) -> dict[str, Any]:
+    """{results: [{model, data, protocol, frames, metrics}]}; what is unknown (NaN) is null."""
+    return _without_nan({'results': [asdict(result) for result in results]})
+
+
 def _cell(value: float | None) -> float | str:
     return '' if value is None or math.isnan(value) else value
 
@@ -108,7 +115,7 @@ def summary(report: ReplayReport) -> RenderableType:
     lines = [Text(line) for line in summary_lines(report)]
     if not report.results:
         return Group(*lines)
-    return Group(*_tables(report), *lines)
+    return Group(*tables(report.results, report.model), *lines)
 
 
 def summary_lines(report: ReplayReport) -> list[str]:
@@ -140,28 +147,30 @@ def _dropped_line(report: ReplayReport) -> list[str]:
     return [f'dropped: {", ".join(stamps)}' + (f' and {more} more' if more else '')]
 
 
-def _tables(report: ReplayReport) -> list[RenderableType]:
+def tables(results: Sequence[Result], *models: str) -> list[RenderableType]:
+    """A table for each set and protocol, to be printed by rich; rows of `models` stand out."""
     from rich import box
     from rich.table import Table
 
-    tables: list[RenderableType] = []
-    for protocol in PROTOCOLS:
-        rows = [result for result in report.results if result.protocol == protocol.name]
-        forgiven = 'no alignment' if protocol.align is None else 'medians aligned'
-        table = Table(
-            title=f'{report.bag.name}, mean of {rows[0].frames} frames, {protocol.min_depth:g} to '
-            f'{protocol.max_depth:g} m, {forgiven}',
-            title_justify='left',
-            box=box.SIMPLE_HEAD,
-        )
-        table.add_column('model', no_wrap=True)
-        for _, heading, _ in _COLUMNS:
-            table.add_column(heading, justify='right', no_wrap=True)
-        for result in rows:
-            style = 'dim' if result.model != report.model else 'bold'
-            table.add_row(result.model, *_formatted(result.metrics), style=style)
-        tables.append(table)
-    return tables
+    found: list[RenderableType] = []
+    for data in dict.fromkeys(result.data for result in results):
+        for protocol in PROTOCOLS:
+            rows = [r for r in results if (r.data, r.protocol) == (data, protocol.name)]
+            forgiven = 'no alignment' if protocol.align is None else 'medians aligned'
+            table = Table(
+                title=f'{data}, mean of {rows[0].frames} frames, {protocol.min_depth:g} to '
+                f'{protocol.max_depth:g} m, {forgiven}',
+                title_justify='left',
+                box=box.SIMPLE_HEAD,
+            )
+            table.add_column('model', no_wrap=True)
+            for _, heading, _ in _COLUMNS:
+                table.add_column(heading, justify='right', no_wrap=True)
+            for result in rows:
+                style = 'bold' if result.model in models else 'dim'
+                table.add_row(result.model, *_formatted(result.metrics), style=style)
+            found.append(table)
+    return found
 
 
 def _formatted(scores: Scores) -> list[str]:

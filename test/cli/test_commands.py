@@ -1,0 +1,96 @@
+"""The commands that no other file tests: models, render, evaluate, train; help and bad input."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from metric_depth_ros import checkpoint
+from metric_depth_ros.checkpoint import Card
+from metric_depth_ros.cli.main import COMMANDS, main
+from metric_depth_ros.methods.grin import Grin, GrinConfig
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    card = Card('tiny', 'Apache-2.0', 'a test')
+    checkpoint.save(tmp_path / 'tiny', Grin(GrinConfig.tiny()), card)
+    return tmp_path / 'tiny'
+
+
+@pytest.mark.parametrize('command', [module.__name__.split('.')[-1] for module in COMMANDS])
+def test_every_command_has_help_with_an_example(
+    command: str, capsys: pytest.CaptureFixture
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([command, '--help'])
+    assert ended.value.code == 0
+    assert 'example: metric-depth' in ' '.join(capsys.readouterr().out.split())
+
+
+def test_models_as_json(capsys: pytest.CaptureFixture) -> None:
+    assert main(['models', '--json']) == 0
+    entries = json.loads(capsys.readouterr().out)
+    keys = {'name', 'method', 'parameters', 'licence', 'source', 'checkpoint'}
+    assert all(entry.keys() == keys for entry in entries)
+    assert {'grin', 'grin-small'} <= {entry['name'] for entry in entries}
+
+
+def test_models_as_a_table(capsys: pytest.CaptureFixture) -> None:
+    assert main(['models']) == 0
+    assert 'grin-small' in capsys.readouterr().out
+
+
+def test_rendered_frames_can_be_evaluated(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    data = tmp_path / 'data'
+    render = ['render', '--out', str(data), '--frames', '3', '--size', '64x48', '--seed', '4']
+    assert main(render) == 0
+    manifest = data / 'manifest.jsonl'
+    out = tmp_path / 'results.json'
+    evaluate = ['evaluate', '--data', str(manifest), '--model', str(tiny), '--samples', '1']
+    assert main([*evaluate, '--device', 'cpu', '--json', str(out)]) == 0
+    results = json.loads(out.read_text())['results']
+    plain = {r['model']: r for r in results if r['protocol'] == 'plain'}
+    assert set(plain) == {'tiny', 'best constant', 'median depth', 'per-row mean'}
+    assert plain['tiny']['frames'] == 3
+    assert plain['best constant']['metrics']['abs_rel'] <= (
+        plain['median depth']['metrics']['abs_rel'] + 1e-9
+    )
+    assert 'tiny' in capsys.readouterr().out
+
+
+def test_the_same_seed_renders_the_same_bag_again_in_place(tmp_path: Path) -> None:
+    command = ['render', '--out', str(tmp_path / 'walk'), '--bag', '--frames', '2']
+    command += ['--size', '48x32', '--scenes', 'indoor']
+    assert main(command) == 0
+    first = next((tmp_path / 'walk').glob('*.mcap')).read_bytes()
+    assert main(command) == 0
+    assert next((tmp_path / 'walk').glob('*.mcap')).read_bytes() == first
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['render', '--out', 'x', '--size', 'big'], "--size is 'big', expected WIDTHxHEIGHT"),
+        (['render', '--out', 'x', '--frames', '0'], '--frames is 0, expected at least 1'),
+        (['train', 'nothing', '--out', 'x'], "recipe is 'nothing', expected"),
+        (['evaluate', '--data', 'none.jsonl'], 'none.jsonl: there is no such manifest'),
+        (['train', 'grin-small', '--out', 'x', '--device', 'abacus'], "device is 'abacus'"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    error = capsys.readouterr().err.strip().splitlines()
+    assert len(error) == 1
+    assert error[0].startswith(f'metric-depth {arguments[0]}: ')
+    assert message in error[0]
