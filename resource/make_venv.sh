@@ -45,8 +45,9 @@ if ((${#needed[@]} + ${#wanted[@]})); then
 fi
 
 [ -x "$VENV/bin/python" ] || "$PYTHON" -m venv "$VENV"
+# --no-compile: most of those modules are never imported.
 # shellcheck disable=SC2086 # PIP_ARGS is a list of words
-install() { "$VENV/bin/python" -m pip install -q --disable-pip-version-check $PIP_ARGS "$@"; }
+install() { "$VENV/bin/python" -m pip install -q --no-compile --disable-pip-version-check $PIP_ARGS "$@"; }
 
 # PyTorch: the index of Python packages serves the CUDA build, gigabytes that a machine without an
 # NVIDIA GPU has no use for. The small CPU build comes from wherever pip is set up to find it, else
