@@ -126,15 +126,16 @@ def find(model: str | Path) -> Path:
     for folder in (SHIPPED / name, Path(name).expanduser()):
         if folder.is_dir():
             return folder
-    preset = next((entry for entry in models() if entry.name == name), None)
-    if preset is not None:
+    presets = [preset for kind in METHODS.values() for preset in kind.PRESETS]
+    if name in presets:
         raise CheckpointError(
             f'model {name!r} is an architecture without weights: train it with `metric-depth '
             f'train`, or choose a model whose checkpoint `metric-depth models` shows'
         )
     if _HUB_ID.fullmatch(name):
         return _from_hub(name)
-    known = ', '.join([DEFAULT_MODEL, *(entry.name for entry in models())])
+    shipped = sorted(path.parent.name for path in SHIPPED.glob(f'*/{_CONFIG}'))
+    known = ', '.join([DEFAULT_MODEL, *shipped])
     raise CheckpointError(
         f'model is {name!r}, expected one of {known}, a checkpoint folder or a hub id org/name'
     )

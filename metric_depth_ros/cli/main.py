@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import signal
 import sys
 
 from ..errors import MetricDepthError
@@ -26,6 +28,9 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Exit status: 0 done, 2 bad input (one line on stderr), 130 interrupted."""
     args = build_parser().parse_args(argv)
+    # Asked to end, end as after Ctrl-C: what has been started is stopped, nothing is left half.
+    with contextlib.suppress(ValueError):  # not in the main thread: somebody else's program
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return args.run(args)
     except (MetricDepthError, OSError) as error:
