@@ -1,15 +1,15 @@
 """ROS messages <-> tensors. Works on rclpy's and on rosbags' messages alike, imports neither."""
 
-from metric_depth_ros.messages.camera_info import camera_from_message
-from metric_depth_ros.messages.depth import depth_from_message
-from metric_depth_ros.messages.frames import frame_from_messages, stamp_ns
-from metric_depth_ros.messages.images import (
+from .camera_info import camera_from_message
+from .depth import depth_from_message
+from .frames import frame_from_messages, stamp_ns
+from .images import (
     IMAGE_ENCODINGS,
     compressed_image_from_message,
     image_from,
     image_from_message,
 )
-from metric_depth_ros.messages.outgoing import (
+from .outgoing import (
     CameraInfoFields,
     ImageFields,
     PointCloudFields,
@@ -20,7 +20,7 @@ from metric_depth_ros.messages.outgoing import (
     rclpy_message,
     rosbags_message,
 )
-from metric_depth_ros.messages.pixels import MessageError
+from .pixels import MessageError
 
 __all__ = [
     'IMAGE_ENCODINGS',

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from metric_depth_ros.types import DISTORTION_COEFFICIENTS, Camera, CameraError
+from ..types import DISTORTION_COEFFICIENTS, Camera, CameraError
 
 # Names in use -> ours.
 _MODEL_NAMES = {

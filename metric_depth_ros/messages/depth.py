@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metric_depth_ros.messages.images import decode, split_format
-from metric_depth_ros.messages.pixels import MessageError, data_bytes, image_rows, image_size
+from .images import decode, split_format
+from .pixels import MessageError, data_bytes, image_rows, image_size
 
 # dtype of one pixel; mono16 is what some drivers call 16UC1.
 _DEPTH_TYPES = {'16UC1': 'u2', 'mono16': 'u2', '32FC1': 'f4'}

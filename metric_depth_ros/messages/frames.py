@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from metric_depth_ros.messages.camera_info import camera_from_message
-from metric_depth_ros.messages.images import image_from
-from metric_depth_ros.types import Frame
+from ..types import Frame
+from .camera_info import camera_from_message
+from .images import image_from
 
 
 def stamp_ns(header: Any) -> int:

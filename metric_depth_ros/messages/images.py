@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metric_depth_ros.messages.pixels import MessageError, data_bytes, image_rows, image_size
+from .pixels import MessageError, data_bytes, image_rows, image_size
 
 # encoding: (channels, bytes a channel, OpenCV's conversion to RGB).
 # 8UC3 and 8UC4 say nothing of colour; they come from OpenCV programs, whose order is BGR.

@@ -18,8 +18,8 @@ import cv2
 import numpy as np
 from torch import Tensor
 
-from metric_depth_ros.messages.pixels import MessageError
-from metric_depth_ros.types import Camera
+from ..types import Camera
+from .pixels import MessageError
 
 _FLOAT32 = 7  # sensor_msgs/PointField.FLOAT32
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from metric_depth_ros.errors import MetricDepthError
+from ..errors import MetricDepthError
 
 
 class MessageError(MetricDepthError):

@@ -17,18 +17,18 @@ from typing import Any
 
 import numpy as np
 
-from metric_depth_ros.bags.reader import BagMessage
-from metric_depth_ros.bags.topics import COMPRESSED_TYPE, Topics, is_rectified
-from metric_depth_ros.messages import camera_from_message, depth_from_message, stamp_ns
-from metric_depth_ros.ros.child_node import (
+from ..bags.reader import BagMessage
+from ..bags.topics import COMPRESSED_TYPE, Topics, is_rectified
+from ..messages import camera_from_message, depth_from_message, stamp_ns
+from ..types import DepthPrediction
+from .child_node import (
     ChildNode,
     NodeError,
     environment,
     large_message_profile,
 )
-from metric_depth_ros.ros.parameters import Parameters
-from metric_depth_ros.ros.spool import PredictionSpool
-from metric_depth_ros.types import DepthPrediction
+from .parameters import Parameters
+from .spool import PredictionSpool
 
 READY_TIMEOUT_S = 120.0  # loading a large model from a slow disk
 ATTACH_TIMEOUT_S = 10.0

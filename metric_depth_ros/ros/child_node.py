@@ -15,8 +15,8 @@ from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 
-from metric_depth_ros.errors import MetricDepthError
-from metric_depth_ros.ros.parameters import Parameters
+from ..errors import MetricDepthError
+from .parameters import Parameters
 
 PACKAGE = 'metric_depth_ros'
 PROFILE_VARIABLE = 'FASTDDS_DEFAULT_PROFILES_FILE'

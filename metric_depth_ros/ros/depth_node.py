@@ -27,14 +27,14 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from metric_depth_ros.errors import MetricDepthError
-from metric_depth_ros.messages import frame_from_messages
-from metric_depth_ros.predictor import Predictor, load_predictor
-from metric_depth_ros.ros import parameters
-from metric_depth_ros.ros.diagnostics import Health, Throttle
-from metric_depth_ros.ros.inbox import Delivery, Inbox
-from metric_depth_ros.ros.outputs import Outputs, select
-from metric_depth_ros.types import CameraError
+from ..errors import MetricDepthError
+from ..messages import frame_from_messages
+from ..predictor import Predictor, load_predictor
+from ..types import CameraError
+from . import parameters
+from .diagnostics import Health, Throttle
+from .inbox import Delivery, Inbox
+from .outputs import Outputs, select
 
 if TYPE_CHECKING:
     from rclpy.parameter import Parameter

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 from sensor_msgs import msg as sensor_msgs
 
-from metric_depth_ros.geometry import unproject
-from metric_depth_ros.messages import (
+from ..geometry import unproject
+from ..messages import (
     camera_info_fields,
     cloud_fields,
     depth_fields,
     rclpy_message,
 )
-from metric_depth_ros.ros.inbox import Delivery
-from metric_depth_ros.ros.parameters import Parameters
-from metric_depth_ros.types import DepthPrediction, Frame
+from ..types import DepthPrediction, Frame
+from .inbox import Delivery
+from .parameters import Parameters
 
 if TYPE_CHECKING:
     from rclpy.lifecycle import LifecycleNode
@@ -98,7 +98,7 @@ def _wanted(publisher: Any) -> bool:
 def _metric_depth_type(node: LifecycleNode) -> Any:
     """Our message class; None, said once, where the package was not built with its messages."""
     try:
-        from metric_depth_ros.msg import MetricDepth
+        from ..msg import MetricDepth
     except ImportError:
         node.get_logger().warning(
             'depth/metric is not published: metric_depth_ros/msg/MetricDepth is not built; '

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
-from metric_depth_ros.errors import MetricDepthError
+from ..errors import MetricDepthError
 
 if TYPE_CHECKING:
     from rclpy.node import Node

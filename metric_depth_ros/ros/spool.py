@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from metric_depth_ros.types import Camera, DepthPrediction
+from ..types import Camera, DepthPrediction
 
 
 @dataclass(frozen=True)
