@@ -123,7 +123,7 @@ def test_middle_of_an_even_number_and_of_infinities() -> None:
 def grin() -> Grin:
     torch.manual_seed(0)
     method = Grin(GrinConfig.tiny())
-    nn.init.normal_(method.head[1].weight, std=0.3)  # untrained, it would say one depth
+    nn.init.normal_(method.head[1].weight, std=0.05)  # untrained, it would say one depth
     return method
 
 

@@ -295,6 +295,9 @@ def main(args: list[str] | None = None) -> int:
         if rclpy.ok():
             raise
     finally:
+        # The frame in hand is finished; whoever is impatient meanwhile gets no traceback.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if node is not None:
             node.stop()
         rclpy.try_shutdown()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 
 from metric_depth_ros import checkpoint
 from metric_depth_ros.checkpoint import Card
+from metric_depth_ros.cli import node
 from metric_depth_ros.cli.main import COMMANDS, main
 from metric_depth_ros.methods.grin import Grin, GrinConfig
 
@@ -94,3 +96,14 @@ def test_bad_input_is_one_line_and_status_2(
     assert len(error) == 1
     assert error[0].startswith(f'metric-depth {arguments[0]}: ')
     assert message in error[0]
+
+
+def test_depth_node_without_ros_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.delitem(sys.modules, 'metric_depth_ros.ros.depth_node', raising=False)
+    monkeypatch.setitem(sys.modules, 'rclpy', None)  # as if it were not installed
+    assert node.main() == 2
+    error = capsys.readouterr().err.strip().splitlines()
+    assert len(error) == 1
+    assert 'depth_node needs ROS 2' in error[0]
