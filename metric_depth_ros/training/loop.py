@@ -142,9 +142,10 @@ class Run:
         self.method.train()
         with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == 'bf16'):
             losses = OBJECTIVES[recipe.method](self.method, batch, generator)
-        if not math.isfinite(float(losses['loss'].detach())):
+        values = {name: float(value.detach()) for name, value in losses.items()}
+        if not math.isfinite(values['loss']):
             raise MetricDepthError(
-                f'the loss is {float(losses["loss"])} at step {step}, expected a finite number: '
+                f'the loss is {values["loss"]} at step {step}, expected a finite number: '
                 f'resume from the last saved state with a lower learning_rate'
             )
         self.optimizer.zero_grad(set_to_none=True)
@@ -152,7 +153,7 @@ class Run:
         nn.utils.clip_grad_norm_(self.method.parameters(), recipe.clip_norm)
         self.optimizer.step()
         self.average.update_parameters(self.method)
-        return {name: float(value.detach()) for name, value in losses.items()}
+        return values
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that changes, by name; the tensors themselves, not copies."""
