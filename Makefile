@@ -20,7 +20,7 @@ help: ## show this list
 
 venv: $(STAMP) ## make .venv with everything in it; again only when what it is made of changes
 
-$(STAMP): pyproject.toml setup.py setup.cfg package.xml CMakeLists.txt $(wildcard msg/*.msg resource/*)
+$(STAMP): pyproject.toml setup.py package.xml CMakeLists.txt $(wildcard msg/*.msg resource/*)
 	@bash resource/make_venv.sh
 	@touch $@
 
