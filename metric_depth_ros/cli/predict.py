@@ -160,9 +160,9 @@ def read_camera(path: Path) -> Camera:
         ) from None
     except (ValueError, TypeError, AttributeError) as error:
         raise InputError(f'{path}: not a camera in JSON: {error}') from None
-    if not any(distortion):
-        return Camera(fx, fy, cx, cy, width, height)
     model = values.get('distortion_model') or _USUAL_MODEL.get(len(distortion), '')
+    if not any(distortion) and model != 'equidistant':
+        return Camera(fx, fy, cx, cy, width, height)
     return Camera(fx, fy, cx, cy, width, height, model, distortion)
 
 

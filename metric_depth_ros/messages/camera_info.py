@@ -33,7 +33,7 @@ def camera_from_message(
         rectified: the image is rectified: take P and no distortion (K where P is not filled).
 
     Returns:
-        Camera; distortion that is all zero becomes the model 'none'.
+        Camera; a perspective lens whose distortion is all zero becomes the model 'none'.
 
     Raises:
         CameraError: not calibrated, values that cannot be, a distortion model that is not
@@ -91,10 +91,11 @@ def _distortion(info: Any) -> tuple[str, tuple[float, ...]]:
     shorter one, so zeros are cut or added; anything else of a wrong count is an error.
     """
     coefficients = _numbers(info, 'd')
-    if not any(coefficients):
-        return 'none', ()
     name = info.distortion_model.lower()
     model = _MODEL_NAMES.get(name) if name else _UNNAMED_MODELS.get(len(coefficients))
+    if not any(coefficients):
+        # Zeros undo a perspective lens model; an equidistant lens with zeros is still a fisheye.
+        return ('equidistant', (0.0,) * 4) if model == 'equidistant' else ('none', ())
     if model is None:
         raise CameraError(
             f'camera_info distortion_model is {info.distortion_model!r} with '

@@ -1,0 +1,95 @@
+"""The model that ships: better than trivial on unseen scenes, and metric through its camera."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from metric_depth_ros import Camera, Frame, geometry, load_predictor
+from metric_depth_ros.evaluation.results import Result, Scoreboard
+from metric_depth_ros.predictor import Predictor
+from metric_depth_ros.synthetic import make_scenes, random_pose, render, render_batch
+
+FRAMES = 32
+
+
+@pytest.fixture(scope='module')
+def predictor() -> Predictor:
+    return load_predictor(device='cpu')
+
+
+@pytest.fixture(scope='module')
+def results(predictor: Predictor) -> dict[str, Result]:
+    """On held-out scenes: textures, layouts and fields of view that training never shows."""
+    batch = render_batch(FRAMES, 128, 96, torch.Generator().manual_seed(77), split='heldout')
+    board = Scoreboard('ours', 'held out')
+    for image, camera, depth, valid in zip(
+        batch.image, batch.cameras, batch.depth, batch.valid, strict=True
+    ):
+        prediction = predictor(Frame(image, camera))
+        board.add(prediction.depth, torch.where(valid, depth, torch.nan))
+    return {r.model: r for r in board.results() if r.protocol == 'plain'}
+
+
+@pytest.mark.parametrize('baseline', ['best constant', 'median depth', 'per-row mean'])
+def test_it_clearly_beats_what_knows_no_image(results: dict[str, Result], baseline: str) -> None:
+    ours, trivial = results['ours'].metrics, results[baseline].metrics
+    assert ours.coverage == 1
+    assert ours.abs_rel < 0.9 * trivial.abs_rel
+    assert ours.silog < 0.9 * trivial.silog
+    assert ours.delta1 > 1.2 * trivial.delta1
+
+
+def view(camera: Camera, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Image and true depth of a scene of `seed`, from a place that does not depend on camera."""
+    generator = torch.Generator().manual_seed(seed)
+    scene = make_scenes('indoor', 1, generator)
+    place = random_pose(scene, generator)
+    found = render(scene, [camera], place, torch.Generator().manual_seed(0))
+    return found.image[0], found.depth[0]
+
+
+def test_depth_stays_when_only_the_focal_length_changes(predictor: Predictor) -> None:
+    """The same room through a longer lens is as far away as before."""
+    wide = Camera(80, 80, 63.5, 47.5, 128, 96)
+    long = replace(wide, fx=120.0, fy=120.0)
+    change = []
+    for seed in range(12):
+        image, _ = view(wide, seed)
+        long_image, _ = view(long, seed)
+        depth = predictor(Frame(image, wide)).depth
+        long_depth = predictor(Frame(long_image, long)).depth
+        seen_by_both = geometry.view_pixels(wide, long)  # where the wide one sees the same
+        same, _ = geometry.resample_depth(depth, depth, seen_by_both)
+        change.append((long_depth / same).log().nanmedian())
+    assert abs(float(torch.stack(change).median())) < math.log(1.2)
+
+
+def test_a_wrong_focal_length_gives_a_wrong_scale(predictor: Predictor) -> None:
+    """Told that the lens is 1.5 times as long, the same picture must lie farther away."""
+    camera = Camera(80, 80, 63.5, 47.5, 128, 96)
+    wrong = replace(camera, fx=120.0, fy=120.0)
+    ratios = []
+    for seed in range(12):
+        image, _ = view(camera, seed)
+        right, told = (predictor(Frame(image, c)).depth for c in (camera, wrong))
+        ratios.append((told / right).nanmedian())
+    assert float(torch.stack(ratios).median()) > 1.15
+
+
+def test_the_error_bar_is_positive_and_grows_with_the_error(predictor: Predictor) -> None:
+    batch = render_batch(8, 128, 96, torch.Generator().manual_seed(5), split='heldout')
+    inside = total = 0
+    for image, camera, depth, valid in zip(
+        batch.image, batch.cameras, batch.depth, batch.valid, strict=True
+    ):
+        prediction = predictor(Frame(image, camera))
+        at = valid & torch.isfinite(prediction.depth)
+        assert bool((prediction.std[at] > 0).all())
+        assert bool(torch.isfinite(prediction.std[at]).all())
+        inside += int(((prediction.depth - depth).abs() < prediction.std)[at].sum())
+        total += int(at.sum())
+    assert 0.4 < inside / total < 0.95  # one sigma; eight frames are few
