@@ -150,7 +150,7 @@ class GrinConfig:
             train_pixels=512,
             train_globals=192,
             read_pixels=512,
-            num_steps=4,
+            num_steps=2,
             working_pixels=128 * 96,
         )
 

@@ -74,7 +74,8 @@ Expect worse on real images, above all on scenes unlike rooms and streets.
 
 ## Recipe
 
-Made by `metric-depth train`; the same recipe and seed make the same model.
+Made by `metric-depth train`. The same recipe and seed make the same model with the same version of
+the package, up to rounding.
 
 ```
 {fields}
