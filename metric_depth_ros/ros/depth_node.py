@@ -209,8 +209,9 @@ class DepthNode(LifecycleNode):
         except (MetricDepthError, OSError) as error:
             self.get_logger().error(f'cannot load model {chosen.model!r}: {error}')
         except Exception:  # rclpy would swallow it
-            if self.context.ok():
-                self.get_logger().error(traceback.format_exc())
+            if not self.context.ok():  # a signal has ended ROS underneath, nothing has failed
+                raise KeyboardInterrupt from None
+            self.get_logger().error(traceback.format_exc())
         else:
             return super().on_configure(state)
         self._release()
@@ -282,7 +283,7 @@ def main(args: list[str] | None = None) -> int:
     try:
         node = DepthNode()
         if node.parameters.autostart and not node.start():
-            return 2
+            return 2 if rclpy.ok() else 0  # a signal is no failure
         executor = SingleThreadedExecutor()  # the multi-threaded one takes four times the CPU
         executor.add_node(node)
         executor.spin()
