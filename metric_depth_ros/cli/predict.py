@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 from ..errors import MetricDepthError
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from ..types import Camera, DepthPrediction, Frame
 
 
@@ -80,27 +78,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def read_frame(path: Path, camera: str | None, fov_deg: float | None) -> Frame:
-    """The image with its camera; see read_image and find_camera."""
+    """The image with its camera; see datasets.read_image and find_camera."""
+    from ..evaluation.datasets import read_image
     from ..types import Frame
 
     image = read_image(path)
     height, width, _ = image.shape
     return Frame(image, find_camera(camera, fov_deg, width, height))
-
-
-def read_image(path: Path) -> Tensor:
-    """(H, W, 3) uint8 RGB of an image file, turned as its EXIF says.
-
-    Raises:
-        InputError: not an image.
-    """
-    import cv2
-    import torch
-
-    bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if bgr is None:
-        raise InputError(f'{path}: not an image that OpenCV can read')
-    return torch.from_numpy(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
 
 
 def find_camera(camera: str | None, fov_deg: float | None, width: int, height: int) -> Camera:

@@ -100,7 +100,7 @@ class Manifest:
 
 
 def read_image(path: Path) -> Tensor:
-    """(H, W, 3) uint8 RGB.
+    """(H, W, 3) uint8 RGB of an image file, turned as its EXIF says.
 
     Raises:
         DatasetError: there is no such file, or it is not an image.
@@ -134,7 +134,9 @@ def read_depth(path: Path, scale: float) -> Tensor:
 
 
 def _imread(path: Path, flags: int) -> np.ndarray:
-    pixels = cv2.imread(str(path), flags) if path.is_file() else None
+    if not path.is_file():
+        raise DatasetError(f'{path} is not there')
+    pixels = cv2.imread(str(path), flags)
     if pixels is None:
-        raise DatasetError(f'{path} is not there, or not an image that OpenCV can read')
+        raise DatasetError(f'{path}: not an image that OpenCV can read')
     return pixels

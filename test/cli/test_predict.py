@@ -13,7 +13,8 @@ import torch
 
 from metric_depth_ros import checkpoint
 from metric_depth_ros.cli.main import main
-from metric_depth_ros.cli.predict import InputError, find_camera, read_camera, read_image
+from metric_depth_ros.cli.predict import InputError, find_camera, read_camera
+from metric_depth_ros.evaluation.datasets import read_image
 from metric_depth_ros.methods.grin import Grin, GrinConfig
 from metric_depth_ros.types import Camera
 
