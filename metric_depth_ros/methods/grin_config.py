@@ -1,0 +1,148 @@
+"""The choices of GRIN, and the presets that are made of them.
+
+Guizilini et al., GRIN: Zero-Shot Metric Depth with Pixel-Level Diffusion, 2024; the network is in
+grin.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from ..errors import MetricDepthError
+from ..nn.rin import RinConfig
+
+
+@dataclass(frozen=True)
+class GrinConfig:
+    """Every choice of the architecture and of its objective. The defaults are the paper's.
+
+    near, far: metres of ray_distance; code_base: b of Eq. 3, 1 for linear.
+    rin: sizes of the token network.
+    encoder_width: channels of the first of the four encoder stages.
+    encoder_group_norm: GroupNorm for BatchNorm in the encoder.
+    encoder_takes_rays: the encoder sees the rays below the image's channels.
+    global_width: channels of the merged feature map, C_g.
+    top_down: merge the encoder's maps from coarse to fine rather than by concatenation.
+    local_width, local_kernel: patch embedding of each pixel; width 0 for none (Table 4 A).
+    use_global: global tokens (False: Table 4 B).
+    pixel_features: add the merged map, sampled at the pixel, to the pixel's token.
+    ray_bands, centre_bands: Fourier bands of ray and of camera centre.
+    predict_velocity: the network predicts v instead of the noise.
+    data_loss: the loss is on x_0 instead of on what the network predicts.
+    regression_weight: of a dense L1 loss on a head of the encoder alone; 0 for no head.
+    diffuse_residual: the diffusion is about what that head leaves over, not about the code.
+    data_scale: what the diffused quantity is divided by; noise and v presume data that spread
+        about as far as the noise, by 1.
+    self_conditioning: probability of a training step that starts from its own latents.
+    train_pixels, train_globals: L and G, tokens of a training image.
+    clip_sky: supervise infinitely far pixels at `far` instead of leaving them out (5.2).
+    beyond: metres of ray_distance from which a sample counts as infinitely far.
+    read_pixels: how many pixels the latents read at inference; None for all. With a number,
+        each pixel's depth is the same whichever others are asked for.
+    num_steps: of the sampler, unless the caller says otherwise.
+    working_pixels: area of the images the network is made for, pixels.
+    """
+
+    near: float = 0.1
+    far: float = 200.0
+    code_base: float = 10.0
+    rin: RinConfig = field(default_factory=RinConfig)
+    encoder_width: int = 64
+    encoder_group_norm: bool = False
+    encoder_takes_rays: bool = False
+    global_width: int = 512
+    top_down: bool = False
+    local_width: int = 128
+    local_kernel: int = 9
+    use_global: bool = True
+    pixel_features: bool = False
+    ray_bands: int = 16
+    centre_bands: int = 16
+    predict_velocity: bool = False
+    data_loss: bool = False
+    regression_weight: float = 0.0
+    diffuse_residual: bool = False
+    data_scale: float = 1.0
+    self_conditioning: float = 0.9
+    train_pixels: int = 1024
+    train_globals: int = 2048
+    clip_sky: bool = True
+    beyond: float = 150.0
+    read_pixels: int | None = None
+    num_steps: int = 10
+    working_pixels: int = 640 * 512
+
+    def __post_init__(self) -> None:
+        if isinstance(self.rin, Mapping):  # as JSON has it
+            object.__setattr__(self, 'rin', RinConfig(**self.rin))
+        if not self.local_width and not self.use_global and not self.pixel_features:
+            raise MetricDepthError(
+                'GRIN config has no image input: set local_width, use_global or pixel_features'
+            )
+        if self.diffuse_residual and not self.regression_weight:
+            raise MetricDepthError(
+                'GRIN config has diffuse_residual, expected a regression_weight above 0'
+            )
+
+    @classmethod
+    def paper(cls) -> GrinConfig:
+        """The network of the paper: 342 million parameters, 640x512."""
+        return cls()
+
+    @classmethod
+    def small(cls) -> GrinConfig:
+        """A network that two CPU cores train in an hour and run in a fraction of a second.
+
+        The encoder holds most of the capacity, because what a few latents can say of a pixel is
+        limited; a base of far / near makes an error of the code the same relative error at 1 m
+        and at 50 m.
+        """
+        return cls(
+            code_base=2000.0,
+            rin=RinConfig(
+                token_width=64,
+                latent_width=128,
+                num_latents=32,
+                blocks=2,
+                depth=2,
+                token_heads=2,
+                latent_heads=4,
+                mlp_ratio=2,
+                linear_attention=False,
+            ),
+            encoder_width=32,
+            encoder_group_norm=True,
+            encoder_takes_rays=True,
+            global_width=64,
+            top_down=True,
+            local_width=32,
+            local_kernel=9,
+            pixel_features=True,
+            ray_bands=8,
+            centre_bands=0,
+            predict_velocity=True,
+            data_loss=True,
+            regression_weight=5.0,
+            diffuse_residual=True,
+            data_scale=0.25,
+            self_conditioning=0.5,
+            train_pixels=512,
+            train_globals=192,
+            read_pixels=512,
+            num_steps=2,
+            working_pixels=128 * 96,
+        )
+
+    @classmethod
+    def tiny(cls) -> GrinConfig:
+        """`small`, shrunk to where a test can afford it."""
+        small = cls.small()
+        rin = replace(
+            small.rin, token_width=32, latent_width=32, num_latents=8, blocks=1, depth=1,
+            token_heads=2, latent_heads=2, head_width=16,
+        )  # fmt: skip
+        return replace(
+            small, rin=rin, encoder_width=8, global_width=16, local_width=8, local_kernel=3,
+            ray_bands=4, train_pixels=64, train_globals=16, read_pixels=64, working_pixels=32 * 64,
+        )  # fmt: skip
