@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypedDict
 import torch
 from torch import Generator, Tensor
 
+from .content import Content
 from .materials import texture_bank
 from .scene import Face, Kind, Lights, Scenes
 
@@ -70,8 +71,11 @@ class SceneBuilder:
     around its own origin, and stands anywhere.
     """
 
-    def __init__(self, random: Random, split: str, *, outdoor: bool) -> None:
+    def __init__(
+        self, random: Random, split: str, *, outdoor: bool, content: Content | None = None
+    ) -> None:
         self.random, self.split, self.outdoor = random, split, outdoor
+        self.content = content or Content()
         self.lights = SceneLights()
         self.rows: list[list[float]] = []
         self.rooms: list[list[float]] = []

@@ -6,6 +6,7 @@ from torch import Generator
 
 from ..errors import MetricDepthError
 from .builder import seeded, stack
+from .content import Content
 from .indoor import furnish
 from .materials import SPLITS
 from .outdoor import lay_out
@@ -14,7 +15,14 @@ from .scene import Scenes
 KINDS = ('indoor', 'outdoor', 'both')
 
 
-def make_scenes(kind: str, count: int, generator: Generator, *, split: str = 'train') -> Scenes:
+def make_scenes(
+    kind: str,
+    count: int,
+    generator: Generator,
+    *,
+    split: str = 'train',
+    content: Content | None = None,
+) -> Scenes:
     """Random scenes.
 
     Args:
@@ -22,6 +30,7 @@ def make_scenes(kind: str, count: int, generator: Generator, *, split: str = 'tr
         count: how many.
         generator: on the CPU.
         split: 'train', or 'heldout' for textures and layouts that 'train' never shows.
+        content: what the scenes hold; everything if None.
 
     Raises:
         MetricDepthError: an unknown kind or split, or a count below 1.
@@ -36,5 +45,5 @@ def make_scenes(kind: str, count: int, generator: Generator, *, split: str = 'tr
     for _ in range(count):
         random = seeded(generator)
         outdoor = random.random() < {'indoor': 0.0, 'outdoor': 1.0, 'both': 1 / 3}[kind]
-        builders.append((lay_out if outdoor else furnish)(random, split))
+        builders.append((lay_out if outdoor else furnish)(random, split, content))
     return stack(builders)

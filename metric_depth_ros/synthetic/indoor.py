@@ -13,6 +13,7 @@ from random import Random
 
 from . import furniture as f
 from .builder import Material, SceneBuilder
+from .content import Content
 
 Thing = Callable[[SceneBuilder], None]
 
@@ -112,9 +113,9 @@ ROOM_NEEDED: dict[Thing, float] = {
 }  # fmt: skip
 
 
-def furnish(random: Random, split: str) -> SceneBuilder:
+def furnish(random: Random, split: str, content: Content | None = None) -> SceneBuilder:
     """One room with everything in it; its floor is z = 0, its middle x = y = 0."""
-    b = SceneBuilder(random, split, outdoor=False)
+    b = SceneBuilder(random, split, outdoor=False, content=content)
     style = random.choice(STYLES[split])
     length, width = random.uniform(*style.length), random.uniform(*style.width)
     height = random.uniform(*style.height)

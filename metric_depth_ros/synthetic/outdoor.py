@@ -13,12 +13,13 @@ from random import Random
 from . import furniture as f
 from . import street as s
 from .builder import Material, SceneBuilder
+from .content import Content
 from .indoor import Floor
 
 
-def lay_out(random: Random, split: str) -> SceneBuilder:
+def lay_out(random: Random, split: str, content: Content | None = None) -> SceneBuilder:
     """One outdoor scene; its ground is z = 0, pavements a little above."""
-    b = SceneBuilder(random, split, outdoor=True)
+    b = SceneBuilder(random, split, outdoor=True, content=content)
     daylight(b)
     random.choice(LAYOUTS[split])(b)
     horizon(b)

@@ -12,10 +12,12 @@ from torch import Generator, Tensor
 from .. import geometry
 from ..types import Camera
 from . import light, materials, sensor
-from .cameras import random_camera, random_pose
+from .cameras import random_camera
+from .content import Content
 from .generate import make_scenes
 from .raycast import cast, gather, surface
 from .scene import SKY_DISTANCE, Scenes
+from .views import random_pose
 
 CHUNK_RAYS = 40_000
 
@@ -145,15 +147,16 @@ def render_batch(
     fov_deg: tuple[float, float] = (40.0, 110.0),
     lens: str = 'mixed',
     appearance: Appearance | None = None,
+    content: Content | None = None,
     device: torch.device | str = 'cpu',
 ) -> Rendered:
     """`batch_size` images, each of a scene and with a camera of its own; see `make_scenes`."""
-    scenes = make_scenes(kind, batch_size, generator, split=split).to(device)
+    scenes = make_scenes(kind, batch_size, generator, split=split, content=content).to(device)
     cameras = [
         random_camera(width, height, generator, fov_deg=fov_deg, lens=lens, split=split)
         for _ in range(batch_size)
     ]
-    pose = random_pose(scenes, generator, cameras)
+    pose = random_pose(scenes, generator, cameras, content=content)
     return render(scenes, cameras, pose, generator, appearance)
 
 

@@ -11,10 +11,12 @@ from torch import Generator, Tensor
 
 from ..errors import MetricDepthError
 from ..types import Camera, Frame
-from .cameras import CLEARANCE, clearance, look, random_camera, random_pose
+from .cameras import CLEARANCE, clearance, look, random_camera
+from .content import Content
 from .generate import make_scenes
 from .render import Appearance, render
 from .scene import Scenes
+from .views import random_pose
 
 # Paths tried; each further one is a little shorter, so that the last ones barely move.
 CANDIDATES = 48
@@ -42,6 +44,7 @@ def trajectory(
     generator: Generator,
     *,
     camera: Camera | None = None,
+    content: Content | None = None,
 ) -> Tensor:
     """(frames, 4, 4) world_from_camera: a smooth path through one scene.
 
@@ -51,7 +54,9 @@ def trajectory(
     Args:
         scene: one scene. rate: frames a second.
     """
-    start = random_pose(scene, generator, None if camera is None else [camera])[0].cpu()
+    start = random_pose(scene, generator, None if camera is None else [camera], content=content)[
+        0
+    ].cpu()
     outdoor = bool(scene.outdoor[0])
     time = torch.arange(frames) / rate
     shrink = torch.logspace(0, -2.5, CANDIDATES)[:, None, None]
@@ -92,6 +97,7 @@ def sequence(
     fov_deg: tuple[float, float] = (40.0, 110.0),
     lens: str = 'mixed',
     appearance: Appearance | None = None,
+    content: Content | None = None,
     start_ns: int = 0,
     frame_id: str = OPTICAL_FRAME,
     device: torch.device | str = 'cpu',
@@ -113,11 +119,11 @@ def sequence(
         raise MetricDepthError(
             f'camera is {camera.width} x {camera.height}, expected {width} x {height}'
         )
-    scene = make_scenes(kind, 1, generator, split=split).to(device)
+    scene = make_scenes(kind, 1, generator, split=split, content=content).to(device)
     camera = camera or random_camera(
         width, height, generator, fov_deg=fov_deg, lens=lens, split=split
     )
-    poses = trajectory(scene, frames, rate, generator, camera=camera)
+    poses = trajectory(scene, frames, rate, generator, camera=camera, content=content)
     # The same clouds, exposure and colours in every frame; the noise alone is new.
     look_seed = int(torch.randint(2**62, (), generator=generator))
     for index, pose in enumerate(poses):
