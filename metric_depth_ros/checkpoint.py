@@ -6,7 +6,10 @@ and finite. Weights are safetensors only; nothing in a checkpoint is ever execut
 config.json:
     {"format": 1, "name": ..., "method": a name of METHODS, "licence": ..., "source": ...,
      "architecture": {the fields of the method's Config},
-     "calibration": {"std_scale": ..., "std_floor": ..., "std_single": ...}}
+     "calibration": {the fields of Calibration}}
+
+A field whose dataclass metadata says `later` came after the first checkpoints were written: a file
+may lack it, and then means its default. New fields of a Config or of Calibration are marked so.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import json
 import re
 import shutil
 import tempfile
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -201,8 +205,10 @@ def _read_config(folder: Path) -> tuple[str, Any, Card]:
 
 
 def _from_dict(kind: type, raw: Any, path: Path, where: str) -> Any:
-    """An instance of the dataclass `kind`, every field given and nothing else."""
-    _check_keys(raw, {f.name for f in dataclasses.fields(kind)}, path, where)
+    """An instance of the dataclass `kind`: every field that is not `later`, no unknown one."""
+    fields = dataclasses.fields(kind)
+    later = {f.name for f in fields if f.metadata.get('later')}
+    _check_keys(raw, {f.name for f in fields}, path, where, optional=later)
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()}
     try:
         return kind(**values)
@@ -210,10 +216,18 @@ def _from_dict(kind: type, raw: Any, path: Path, where: str) -> Any:
         raise CheckpointError(f'{path}: {where}: {error}') from None
 
 
-def _check_keys(raw: Any, expected: set[str], path: Path, where: str = 'the file') -> None:
+def _check_keys(
+    raw: Any,
+    expected: set[str],
+    path: Path,
+    where: str = 'the file',
+    *,
+    optional: Collection[str] = (),
+) -> None:
     if not isinstance(raw, dict):
         raise CheckpointError(f'{path}: {where} is {type(raw).__name__}, expected an object')
-    for title, keys in (('lacks', expected - raw.keys()), ('has unknown', raw.keys() - expected)):
+    missing = expected - raw.keys() - set(optional)
+    for title, keys in (('lacks', missing), ('has unknown', raw.keys() - expected)):
         if keys:
             raise CheckpointError(f'{path}: {where} {title} {", ".join(sorted(keys))}')
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -74,6 +75,20 @@ def test_malformed_config(folder: Path, changes: dict, message: str) -> None:
         checkpoint.load(folder)
     assert 'config.json' in str(caught.value)
     assert '\n' not in str(caught.value)
+
+
+def test_a_field_that_came_later_may_be_missing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Grown(Calibration):
+        bias: float = dataclasses.field(default=0.5, metadata={'later': True})
+
+    monkeypatch.setattr(checkpoint, 'Calibration', Grown)
+    assert checkpoint.load(folder).card.calibration == Grown(2.0, 0.03, 0.4, bias=0.5)
+    edit(folder, calibration={'std_scale': 1.0, 'std_floor': 0.1, 'bias': 0.2})
+    with pytest.raises(CheckpointError, match='calibration lacks std_single'):
+        checkpoint.load(folder)
 
 
 def test_config_that_is_not_json(folder: Path) -> None:

@@ -17,6 +17,8 @@ from ..nn.rin import RinConfig
 class GrinConfig:
     """Every choice of the architecture and of its objective. The defaults are the paper's.
 
+    Fields that came after the first checkpoints carry metadata={'later': True}; see checkpoint.py.
+
     near, far: metres of ray_distance; code_base: b of Eq. 3, 1 for linear.
     rin: sizes of the token network.
     encoder_width: channels of the first of the four encoder stages.
