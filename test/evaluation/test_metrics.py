@@ -16,10 +16,15 @@ from metric_depth_ros.evaluation.metrics import (
     MetricsError,
     Scores,
     best_constant,
+    confident_rmse,
     mean_scores,
     median_depth,
+    rank_correlation,
     row_means,
     score,
+    score_uncertainty,
+    sparsification_curve,
+    sparsification_error,
 )
 
 
@@ -155,3 +160,62 @@ def test_names_are_those_of_the_scores():
     assert set(metrics.metric_names()) == set(
         asdict(PLAIN.score(torch.ones(1, 1), torch.ones(1, 1)))
     )
+
+
+def test_rank_correlation_is_scipy_s_ties_included():
+    stats = pytest.importorskip('scipy.stats')
+    generator = torch.Generator().manual_seed(0)
+    a = torch.randint(7, (200,), generator=generator).float()
+    b = a + 3 * torch.randn(200, generator=generator)
+    expected = stats.spearmanr(a.numpy(), b.numpy()).statistic
+    assert rank_correlation(a, b) == pytest.approx(expected, abs=1e-9)
+    assert rank_correlation(a, b**3) == pytest.approx(expected, abs=1e-9)
+
+
+def test_rank_correlation_by_hand():
+    # ranks 1, 2.5, 2.5, 4 and 1, 2, 3, 4: covariance 4.5, variances 4.5 and 5 (times n)
+    ties, order = torch.tensor([1.0, 2.0, 2.0, 9.0]), torch.tensor([0.1, 0.2, 0.3, 0.4])
+    assert rank_correlation(ties, order) == pytest.approx(4.5 / math.sqrt(4.5 * 5))
+    assert rank_correlation(order, -order) == pytest.approx(-1)
+    assert math.isnan(rank_correlation(torch.ones(4), order))
+
+
+def test_sparsification_by_hand():
+    error = torch.tensor([3.0, 1.0, 2.0])
+    surest_is_worst = sparsification_curve(error, torch.tensor([0.0, 5.0, 1.0]))
+    assert surest_is_worst.tolist() == pytest.approx([3 / 2, 5 / 2 / 2, 1.0])
+    # the two of equal uncertainty have a mean error of 2.5 in whichever order
+    ties = sparsification_curve(error, torch.tensor([4.0, 1.0, 4.0]))
+    assert ties.tolist() == pytest.approx([1 / 2, 3.5 / 2 / 2, 1.0])
+
+
+def test_sparsification_error_in_closed_form():
+    # Errors 1 to n: the oracle's k surest have a mean of (k + 1) / (n + 1) of all, whose mean
+    # over k is (n + 3) / (2 n + 2); the opposite order has (2 n + 1 - k) / (n + 1).
+    n = 1000
+    error = torch.arange(1.0, n + 1)[torch.randperm(n, generator=torch.Generator().manual_seed(0))]
+    oracle = (n + 3) / (2 * n + 2)
+    assert sparsification_error(error, error.square()) == pytest.approx(0, abs=1e-12)
+    assert sparsification_error(error, torch.ones(n)) == pytest.approx(1 - oracle)
+    opposite = (2 * n + 1 - (n + 1) / 2) / (n + 1)
+    assert sparsification_error(error, -error) == pytest.approx(opposite - oracle)
+
+
+def test_rmse_of_the_surest_by_hand():
+    error, std = torch.tensor([4.0, 3.0, 0.0, 5.0]), torch.tensor([0.2, 0.1, 0.4, 0.3])
+    assert confident_rmse(error, std, 0.5) == pytest.approx(math.sqrt((9 + 16) / 2))
+    assert confident_rmse(error, std, 1.0) == pytest.approx(math.sqrt(50 / 4))
+    assert confident_rmse(error, std, 0.01) == pytest.approx(3)  # at least one pixel
+
+
+def test_an_error_bar_that_is_the_truth():
+    generator = torch.Generator().manual_seed(0)
+    truth = 1 + 9 * torch.rand(100_000, generator=generator)
+    std = 0.01 + 0.05 * torch.rand(100_000, generator=generator)
+    depth = truth + std * torch.randn(100_000, generator=generator)
+    scores = score_uncertainty(depth, std, truth)
+    assert scores.coverage_1 == pytest.approx(0.6827, abs=0.005)
+    assert scores.coverage_2 == pytest.approx(0.9545, abs=0.005)
+    assert scores.spearman > 0.35
+    assert scores.ause < 0.7 * scores.ause_constant
+    assert scores.confident_rmse == tuple(sorted(scores.confident_rmse, reverse=True))
