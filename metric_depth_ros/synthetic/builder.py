@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from random import Random
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 Vector = tuple[float, float, float]
+# Draws something around the origin of the builder's frame, standing on z = 0, looking along x.
+Thing = Callable[['SceneBuilder'], None]
 WHITE: Vector = (1.0, 1.0, 1.0)
 
 
@@ -112,6 +114,31 @@ class SceneBuilder:
         finally:
             self._origin, self.yaw = outer
 
+    def place(self, thing: Thing, x: float, y: float, z: float = 0.0, yaw: float = 0.0) -> None:
+        """Draws one thing at (x, y, z), turned by yaw; without parts, the box around it."""
+        first = len(self.rows)
+        with self.at(x, y, z, yaw):
+            thing(self)
+            if not self.content.parts and len(self.rows) > first:
+                self.rows[first:] = [self._box_around(self.rows[first:])]
+
+    def _box_around(self, rows: list[list[float]]) -> list[float]:
+        """A box of the largest row's material around all rows, turned like the current frame."""
+        c, s = math.cos(self.yaw), math.sin(self.yaw)
+        low, high = [math.inf] * 3, [-math.inf] * 3
+        for row in rows:
+            x, y = row[1] - self._origin[0], row[2] - self._origin[1]
+            centre = (c * x + s * y, c * y - s * x, row[3])
+            turn = rotation_matrix(torch.tensor([row[4] - self.yaw, row[5], row[6]])).abs()
+            for i, reach in enumerate((turn @ torch.tensor(row[7:10])).tolist()):
+                low[i] = min(low[i], centre[i] - reach)
+                high[i] = max(high[i], centre[i] + reach)
+        largest = max(rows, key=lambda row: row[7] * row[8] * row[9])
+        x, y, z = ((a + b) / 2 for a, b in zip(low, high, strict=True))
+        place = (self._origin[0] + c * x - s * y, self._origin[1] + s * x + c * y, z)
+        half = [(b - a) / 2 for a, b in zip(low, high, strict=True)]
+        return [int(Kind.BOX), *place, self.yaw, 0.0, 0.0, *half, *largest[10:]]
+
     def box(
         self, centre: Vector, size: Vector, material: Material, **more: Unpack[Details]
     ) -> None:
@@ -127,6 +154,14 @@ class SceneBuilder:
     ) -> None:
         """Upright, unless turned."""
         self._add(Kind.CYLINDER, centre, (2 * radius, 2 * radius, height), material, **more)
+
+    def rod(self, start: Vector, end: Vector, radius: float, material: Material) -> None:
+        """A cylinder from one point to another: limbs, rails, cables."""
+        dx, dy, dz = (b - a for a, b in zip(start, end, strict=True))
+        length = math.sqrt(dx * dx + dy * dy + dz * dz)
+        middle = ((start[0] + end[0]) / 2, (start[1] + end[1]) / 2, (start[2] + end[2]) / 2)
+        slope = math.acos(dz / max(length, 1e-6))
+        self.cylinder(middle, radius, length, material, yaw=math.atan2(dy, dx), pitch=slope)
 
     def ellipsoid(
         self, centre: Vector, size: Vector, material: Material, **more: Unpack[Details]

@@ -6,7 +6,8 @@ and looking along x. It returns nothing: where things stand is the layout's busi
 
 from __future__ import annotations
 
-from .builder import Material, SceneBuilder
+from .builder import SceneBuilder
+from .clutter import small_thing
 
 
 def legs(b: SceneBuilder, dx: float, dy: float, height: float, thick: float, m: Material) -> None:
@@ -25,27 +26,6 @@ def table(b: SceneBuilder, *, clutter: int = 0) -> None:
         x, y = r.uniform(-0.35, 0.35) * deep, r.uniform(-0.42, 0.42) * wide
         with b.at(x, y, high, r.uniform(-3, 3)):
             small_thing(b)
-
-
-def small_thing(b: SceneBuilder) -> None:
-    r = b.random
-    choice = r.randrange(5)
-    if choice == 0:  # book or box
-        b.box((0, 0, 0.03), (r.uniform(0.15, 0.25), r.uniform(0.2, 0.32), 0.06), b.material('box'))
-    elif choice == 1:  # mug
-        b.cylinder((0, 0, 0.05), 0.04, 0.1, b.material('box', tint=0.6))
-    elif choice == 2:  # bottle
-        m = b.material('box', tint=0.6)
-        b.cylinder((0, 0, 0.1), 0.035, 0.2, m)
-        b.cylinder((0, 0, 0.24), 0.014, 0.1, m)
-    elif choice == 3:  # ball or fruit
-        size = r.uniform(0.07, 0.24)
-        b.ellipsoid((0, 0, size / 2), (size, size, size), b.material('box', tint=0.6))
-    else:  # carton
-        high = r.uniform(0.1, 0.35)
-        b.box(
-            (0, 0, high / 2), (r.uniform(0.1, 0.3), r.uniform(0.1, 0.3), high), b.material('box')
-        )
 
 
 def desk(b: SceneBuilder) -> None:
@@ -174,42 +154,6 @@ def floor_lamp(b: SceneBuilder) -> None:
     b.cylinder((0, 0, 0.015), 0.14, 0.03, m)
     b.cylinder((0, 0, high / 2), 0.014, high, m)
     b.cylinder((0, 0, high), 0.18, 0.28, b.material('fabric', tint=0.1), glow=0.6)
-
-
-def person(b: SceneBuilder) -> None:
-    """Standing, 1.55 to 1.95 m."""
-    r = b.random
-    tall = r.uniform(1.55, 1.95)
-    s = tall / 1.75
-    trousers, shirt = b.material('fabric'), b.material('fabric')
-    tone = r.uniform(0.25, 0.95)
-    skin = Material(b.material('ceiling').texture, (tone, tone * 0.72, tone * 0.56), gloss=0.2)
-    stride = r.uniform(-0.12, 0.12)
-    for side in (-1, 1):
-        b.cylinder(
-            (side * stride, side * 0.1 * s, 0.43 * s),
-            0.075 * s,
-            0.86 * s,
-            trousers,
-            pitch=side * stride,
-        )
-        swing = r.uniform(-0.25, 0.25)
-        b.cylinder((0, side * 0.25 * s, 1.15 * s), 0.045 * s, 0.62 * s, shirt, pitch=swing)
-        b.box((0.05 + side * stride, side * 0.1 * s, 0.035), (0.26, 0.1, 0.07), trousers)
-    b.ellipsoid((0, 0, 1.15 * s), (0.26 * s, 0.44 * s, 0.72 * s), shirt)
-    b.cylinder((0, 0, 1.5 * s), 0.05 * s, 0.12, skin)
-    b.ellipsoid((0.01, 0, 1.63 * s), (0.19 * s, 0.16 * s, 0.24 * s), skin)
-
-
-def crates(b: SceneBuilder) -> None:
-    """A stack of cartons."""
-    r = b.random
-    z = 0.0
-    for _ in range(r.randint(1, 4)):
-        size = (r.uniform(0.3, 0.6), r.uniform(0.3, 0.6), r.uniform(0.2, 0.45))
-        place = (r.uniform(-0.05, 0.05), r.uniform(-0.05, 0.05), z + size[2] / 2)
-        b.box(place, size, b.material('box'), yaw=r.uniform(-0.3, 0.3))
-        z += size[2]
 
 
 def bin_(b: SceneBuilder) -> None:

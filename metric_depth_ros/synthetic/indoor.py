@@ -13,7 +13,9 @@ from random import Random
 
 from . import furniture as f
 from .builder import Material, SceneBuilder
+from .clutter import crates
 from .content import Content
+from .people import person
 
 Thing = Callable[[SceneBuilder], None]
 
@@ -41,13 +43,13 @@ def laden_table(b: SceneBuilder) -> None:
 LIVING = Style(
     (3.2, 7.5), (2.8, 5.5), (2.4, 3.0),
     (f.sofa, f.cabinet, f.shelf, f.plant, f.floor_lamp, f.cabinet, f.chair, f.bin_),
-    (f.table, f.chair, laden_table, f.sofa, f.stool, f.plant, f.person),
+    (f.table, f.chair, laden_table, f.sofa, f.stool, f.plant, person),
     (1.7, 7.0),
 )  # fmt: skip
 OFFICE = Style(
     (3.5, 9.0), (3.0, 7.0), (2.5, 3.2),
     (f.desk, f.cabinet, f.shelf, f.desk, f.bin_, f.cabinet),
-    (f.desk, f.office_chair, f.office_chair, laden_table, f.chair, f.person, f.cabinet),
+    (f.desk, f.office_chair, f.office_chair, laden_table, f.chair, person, f.cabinet),
     (1.9, 5.0),
 )  # fmt: skip
 BEDROOM = Style(
@@ -58,32 +60,32 @@ BEDROOM = Style(
 )  # fmt: skip
 CORRIDOR = Style(
     (6.0, 20.0), (1.5, 2.6), (2.4, 3.0),
-    (f.cabinet, f.bin_, f.plant, f.crates, f.chair),
-    (f.person,),
+    (f.cabinet, f.bin_, f.plant, crates, f.chair),
+    (person,),
     (6.0, 25.0),
 )  # fmt: skip
 STORE = Style(
     (6.0, 16.0), (5.0, 12.0), (3.2, 6.0),
-    (f.pallet_rack, f.crates, f.cabinet, f.pallet_rack, f.shelf),
-    (f.crates, f.pallet_rack, f.person, laden_table, f.crates),
+    (f.pallet_rack, crates, f.cabinet, f.pallet_rack, f.shelf),
+    (crates, f.pallet_rack, person, laden_table, crates),
     (2.8, 9.0),
 )  # fmt: skip
 HALL = Style(
     (7.0, 15.0), (6.0, 12.0), (3.0, 5.0),
     (f.cabinet, laden_table, f.shelf, f.chair, f.desk),
-    (f.cabinet, f.chair, laden_table, f.office_chair, f.person, f.crates, f.desk),
+    (f.cabinet, f.chair, laden_table, f.office_chair, person, crates, f.desk),
     (3.0, 8.0),
 )  # fmt: skip
 SALON = Style(
     (4.0, 8.5), (3.4, 6.0), (2.6, 3.4),
     (f.piano, f.armchair, f.shelf, f.plant, f.cabinet),
-    (f.round_table, f.armchair, f.stool, f.person, f.round_table),
+    (f.round_table, f.armchair, f.stool, person, f.round_table),
     (2.0, 6.0),
 )  # fmt: skip
 WORKSHOP = Style(
     (5.0, 11.0), (4.0, 9.0), (2.8, 4.5),
     (f.barrel, f.shelf, laden_table, f.barrel, f.cabinet),
-    (f.barrel, f.stool, f.round_table, f.person, laden_table),
+    (f.barrel, f.stool, f.round_table, person, laden_table),
     (2.2, 6.0),
 )  # fmt: skip
 STYLES = {
@@ -108,7 +110,7 @@ class Floor:
 # Radius of the disc that a thing needs, metres; 0.45 where it is not named.
 ROOM_NEEDED: dict[Thing, float] = {
     f.sofa: 0.95, f.bed: 1.15, f.table: 0.85, laden_table: 0.85, f.desk: 0.8, f.shelf: 0.55,
-    f.cabinet: 0.6, f.pallet_rack: 1.25, f.person: 0.35, f.piano: 0.8, f.round_table: 0.6,
+    f.cabinet: 0.6, f.pallet_rack: 1.25, person: 0.35, f.piano: 0.8, f.round_table: 0.6,
     f.armchair: 0.5, f.bin_: 0.25, f.stool: 0.25, f.floor_lamp: 0.25, f.plant: 0.3, f.chair: 0.35,
 }  # fmt: skip
 

@@ -13,8 +13,10 @@ from random import Random
 from . import furniture as f
 from . import street as s
 from .builder import Material, SceneBuilder
+from .clutter import crates
 from .content import Content
 from .indoor import Floor
+from .people import person
 
 
 def lay_out(random: Random, split: str, content: Content | None = None) -> SceneBuilder:
@@ -101,7 +103,7 @@ def furniture_line(b: SceneBuilder, y: float, z: float, side: int) -> None:
     """Lamps, trees, signs, bins and people along the kerb."""
     r = b.random
     x = r.uniform(-28, -20)
-    kinds = (s.tree, s.street_lamp, s.sign, s.bollard, s.dustbin, f.person, s.bench)
+    kinds = (s.tree, s.street_lamp, s.sign, s.bollard, s.dustbin, person, s.bench)
     main = r.choice(kinds[:3])
     while x < 30:
         x += r.uniform(4, 12)
@@ -154,7 +156,7 @@ def car_park(b: SceneBuilder) -> None:
     side = r.choice((-1, 1))
     with b.at(r.uniform(-10, 10), side * r.uniform(14, 22), 0, -side * math.pi / 2):
         shed(b)
-    scatter(b, (s.street_lamp, f.person, s.tree, s.bollard), 7, 20, clear=3)
+    scatter(b, (s.street_lamp, person, s.tree, s.bollard), 7, 20, clear=3)
 
 
 def shed(b: SceneBuilder) -> None:
@@ -174,7 +176,7 @@ def park(b: SceneBuilder) -> None:
     path = b.material(r.choice(('pavement', 'road')), gloss=0)
     b.box((0, 0, 0.01), (400, r.uniform(1.5, 4.0), 0.03), path, yaw=r.uniform(-0.1, 0.1))
     scatter(
-        b, (s.tree, s.tree, s.bush, s.bench, f.person, s.street_lamp, s.dustbin), 32, 26, clear=2
+        b, (s.tree, s.tree, s.bush, s.bench, person, s.street_lamp, s.dustbin), 32, 26, clear=2
     )
     if r.random() < 0.7:
         side = r.choice((-1, 1))
@@ -195,7 +197,7 @@ def yard(b: SceneBuilder) -> None:
             far = r.uniform(9, 25)
             with b.at(far * math.cos(yaw), far * math.sin(yaw), 0, yaw + math.pi):
                 s.house(b, r.uniform(12, 30), 8.0, r.randint(1, 5))
-    scatter(b, (s.van, f.barrel, f.crates, f.person, s.bollard, s.bush, s.van), 24, 15, clear=2.5)
+    scatter(b, (s.van, f.barrel, crates, person, s.bollard, s.bush, s.van), 24, 15, clear=2.5)
 
 
 def scatter(

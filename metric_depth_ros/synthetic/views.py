@@ -1,8 +1,16 @@
-"""Places from which to look: as hands and robots hold a camera."""
+"""Places from which to look: as people, hands and robots hold a camera.
+
+People look at things, at floors and along rooms; robots look ahead, from low down. Indoors and
+outdoors each have a few such habits, drawn by weight; a view is rejected only where nothing can
+be learnt from it (`_flaws`).
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
 
 import torch
 import torch.nn.functional as F
@@ -10,14 +18,40 @@ from torch import Generator, Tensor
 
 from .. import geometry
 from ..types import Camera
+from .builder import seeded
 from .cameras import CLEARANCE, CLEARANCE_OUTDOORS, clearance, look
 from .content import Content
 from .raycast import cast, gather
 from .scene import SKY_DISTANCE, Kind, Scenes
+from .views_widest import widest_pose
 
-# Views tried before the best of them is taken; the size at which they are judged.
-ATTEMPTS = 6
+# Views tried before the least bad is taken; places tried for each; the size of the try.
+ATTEMPTS = 5
+PLACES = 3
 PROBE = (16, 12)
+# Share of views drawn by widest_pose.
+WIDEST = 0.06
+
+Vector = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a habit needs to know of a scene: its extent and the things worth a look.
+
+    half_x, half_y: metres, of the part around the origin where cameras stand. height: of the
+    room. things: centres of solids and their longest sides.
+    """
+
+    outdoor: bool
+    half_x: float
+    half_y: float
+    height: float
+    things: list[tuple[Vector, float]]
+
+
+# x, y, z, yaw, pitch; metres and radians.
+View = tuple[float, float, float, float, float]
 
 
 def random_pose(
@@ -27,28 +61,26 @@ def random_pose(
     *,
     content: Content | None = None,
 ) -> Tensor:
-    """(B, 4, 4) world_from_camera: one view of each scene that is worth learning from.
+    """(B, 4, 4) world_from_camera: one natural view of each scene.
 
-    Hand-held and robots' heights (indoors 0.2 to 2 m, outdoors 0.3 to 2.2 m), pitch and roll;
-    never inside of a thing; of several tries the one that sees most: structure at several
-    depths, floor, no wall that fills the view.
+    Heights from 0.15 to 2.2 m, pitch and roll of hands and robots, never inside of a thing.
+
+    Args:
+        cameras: B cameras that will look; a wide one if None.
+        content: `natural_views` chooses how views are drawn.
     """
     count = len(scenes)
     cameras = cameras or [Camera(8, 8, 7.5, 5.5, *PROBE)] * count
-    small = torch.stack([_few_rays(camera) for camera in cameras])
-    small = torch.where(small.isfinite(), small, torch.tensor([0.0, 0.0, 1.0]))
-    small = small.to(scenes.device)
-    best, best_score = None, torch.full((count,), -torch.inf)
-    for _ in range(ATTEMPTS):
-        pose = _try_pose(scenes, generator)
-        score = _worth(scenes, pose, small).cpu()
-        if best is None:
-            best = pose
-        better = score > best_score
-        best = torch.where(better[:, None, None].to(pose.device), pose, best)
-        best_score = torch.where(better, score, best_score)
-    assert best is not None
-    return best
+    rays = torch.stack([_few_rays(camera) for camera in cameras])
+    rays = torch.where(rays.isfinite(), rays, torch.tensor([0.0, 0.0, 1.0])).to(scenes.device)
+    if content is not None and not content.natural_views:
+        return widest_pose(scenes, generator, rays)
+    random = seeded(generator)
+    widest = torch.tensor([random.random() < WIDEST for _ in range(count)]).to(scenes.device)
+    pose = _natural_pose(scenes, random, rays)
+    if widest.any():
+        pose[widest] = widest_pose(scenes[widest], generator, rays[widest])
+    return pose
 
 
 def _few_rays(camera: Camera) -> Tensor:
@@ -58,64 +90,189 @@ def _few_rays(camera: Camera) -> Tensor:
     return geometry.directions(grid * size - 0.5, camera)
 
 
-def _try_pose(scenes: Scenes, generator: Generator) -> Tensor:
-    count = len(scenes)
-    device = scenes.device
-    outdoor = scenes.outdoor.cpu()
-    room = scenes.half_size[:, 0].cpu()
-    wanted = torch.where(outdoor, CLEARANCE_OUTDOORS, CLEARANCE)
-    place, clear = torch.zeros(count, 3), torch.full((count,), -torch.inf)
-    for _ in range(4):  # of a few places, one with enough air around it
-        u = torch.rand(count, 5, generator=generator)
-        inside = (2 * u[:, :2] - 1) * (room[:, :2] - 0.35).clamp(min=0.05)
-        street = torch.stack([u[:, 0] * 24 - 12, (u[:, 1] * 2 - 1) * 7], -1)
-        low, high = torch.where(outdoor, 0.3, 0.2), torch.where(outdoor, 1.1, 0.9)
-        robot = low + (high - low) * u[:, 2]
-        hand = 1.0 + (torch.where(outdoor, 2.2, 2.0) - 1.0) * u[:, 3]
-        height = torch.where(u[:, 4] < 0.4, robot, hand)
-        height = torch.where(outdoor, height, torch.minimum(height, room[:, 2] * 2 - 0.3))
-        tried = torch.cat([torch.where(outdoor[:, None], street, inside), height[:, None]], -1)
-        air = clearance(scenes, tried[:, None].to(device))[:, 0].cpu()
-        better = (air > clear) & (clear < wanted)
-        place = torch.where(better[:, None], tried, place)
-        clear = torch.where(better, air, clear)
-    n = torch.randn(count, 2, generator=generator)
-    t = torch.rand(count, 2, generator=generator)
-    wide = torch.where(outdoor, 0.1, 0.2)
-    # Higher cameras look further down.
-    slope = torch.where(outdoor, 0.04, 0.09)
-    pitch = -slope * (place[:, 2] - 0.5).clamp(min=0) - 0.02 + wide * n[:, 0]
-    roll = torch.where(t[:, 1] < 0.2, 0.2, 0.035) * n[:, 1]
-    yaw = 2 * math.pi * t[:, 0]
-    return look(place, yaw, pitch.clamp(-0.9, 0.5), roll.clamp(-0.5, 0.5)).to(device)
+def _natural_pose(scenes: Scenes, random: Random, rays: Tensor) -> Tensor:
+    """The first of ATTEMPTS views of each scene without flaws, or the one with fewest."""
+    places = _places(scenes)
+    best = torch.zeros(len(scenes), 4, 4, device=scenes.device)
+    fewest = torch.full((len(scenes),), torch.inf, device=scenes.device)
+    for _ in range(ATTEMPTS):
+        rest = (fewest > 0).nonzero()[:, 0]
+        if not len(rest):
+            break
+        some = scenes[rest]
+        pose = _try_poses(some, [places[i] for i in rest.tolist()], random)
+        flaws = _flaws(some, pose, rays[rest])
+        better = flaws < fewest[rest]
+        best[rest[better]] = pose[better]
+        fewest[rest[better]] = flaws[better]
+    return best
 
 
-def _worth(scenes: Scenes, pose: Tensor, rays: Tensor) -> Tensor:
-    """(B,) how much a view teaches; a view from inside of a thing comes last."""
+def _places(scenes: Scenes) -> list[Place]:
+    """Scenes as habits see them. Outdoors cameras stand within 14 x 7 m of the origin."""
+    kind, half = scenes.kind.cpu(), scenes.half_size.cpu()
+    centre, outdoor = scenes.centre.cpu(), scenes.outdoor.tolist()
+    solid = (kind != Kind.NONE) & (kind != Kind.ROOM)
+    places = []
+    for i, outside in enumerate(outdoor):
+        room = (14.0, 7.0, 4.0) if outside else half[i, 0].tolist()
+        within = (
+            centre[i, :, :2].abs() <= torch.tensor(room[:2]) + (8.0 if outside else 0.0)
+        ).all(1)
+        size = half[i].amax(1) * 2
+        chosen = (solid[i] & within & (size < (6.0 if outside else 3.0)) & (size > 0.05)).nonzero()
+        chosen = chosen[:, 0]
+        things = list(
+            zip(map(tuple, centre[i, chosen].tolist()), size[chosen].tolist(), strict=True)
+        )
+        height = 10.0 if outside else 2 * room[2]
+        places.append(Place(outside, room[0], room[1], height, things))
+    return places
+
+
+def _try_poses(scenes: Scenes, places: list[Place], random: Random) -> Tensor:
+    """A view of each scene by some habit: of PLACES tries the first with air around it."""
+    tries = []
+    for place in places:
+        habits = OUTDOORS if place.outdoor else INDOORS
+        habit = random.choices([h for h, _ in habits], [w for _, w in habits])[0]
+        tries.append([habit(random, place) for _ in range(PLACES)])
+    views = torch.tensor(tries)
+    free = clearance(scenes, views[..., :3].to(scenes.device)).cpu()
+    free = torch.minimum(free, _wanted_clearance(scenes).cpu()[:, None])
+    views = views[torch.arange(len(places)), free.argmax(1)]
+    shaky = torch.tensor([random.random() < 0.25 for _ in places])
+    roll = torch.tensor([random.gauss(0, 1) for _ in places]) * torch.where(shaky, 0.2, 0.03)
+    pose = look(views[:, :3], views[:, 3], views[:, 4], roll.clamp(-0.6, 0.6))
+    return pose.to(scenes.device)
+
+
+def _flaws(scenes: Scenes, pose: Tensor, rays: Tensor) -> Tensor:
+    """(B,) what makes a view useless, 0 = nothing does."""
     directions = F.normalize(torch.einsum('bij,bhwj->bhwi', pose[:, :3, :3], rays), dim=-1)
     hits = cast(scenes, pose[:, :3, 3], directions)
-    # What is seen through a window, and the sky, are not what makes a view worth having.
-    furthest = torch.where(scenes.outdoor, 80.0, 12.0)[:, None]
-    distance = torch.minimum(hits.ray_distance.flatten(1), furthest)
-    low, middle, high = distance.quantile(
-        torch.tensor([0.05, 0.5, 0.95], device=distance.device), dim=1
-    )
-    which = hits.primitive.flatten(1)
-    position = pose[:, None, None, :3, 3] + hits.ray_distance[..., None] * directions
-    floor = ((position[..., 2].abs() < 0.2) & (hits.primitive >= 0)).flatten(1).float().mean(1)
-    ordered = which.sort(1).values
-    things = 1 + (ordered[:, 1:] != ordered[:, :-1]).sum(1).float()
-    largest = (ordered == ordered.mode(1, keepdim=True).values).float().mean(1)
+    distance, which = hits.ray_distance.flatten(1), hits.primitive.flatten(1)
     is_room = gather(scenes.kind, hits.primitive).flatten(1) == Kind.ROOM
-    outside = torch.where(scenes.outdoor, SKY_DISTANCE, 25.0)[:, None]
-    beyond = (hits.ray_distance.flatten(1) > outside).float().mean(1)
-    most = torch.where(scenes.outdoor, 4.0, 2.5)
-    score = torch.minimum(torch.log(high / low.clamp(min=0.1)), most) + 0.08 * things.clamp(max=20)
-    score = score + 0.8 * torch.log(middle).clamp(-1, 2.7)
-    score = score + (4 * floor).clamp(max=0.6)
-    score = score - 3.0 * (middle < torch.where(scenes.outdoor, 2.0, 0.6)).float()
-    score = score - 3.0 * ((largest > 0.75) & ~is_room.any(1)).float()
-    score = score - 3.0 * (beyond > torch.where(scenes.outdoor, 0.6, 0.15)).float()
+    z = (pose[:, None, None, 2, 3] + hits.ray_distance * directions[..., 2]).flatten(1)
+    floor = z.abs() < 0.2
+    ordered = which.sort(1).values
+    largest = (ordered == ordered.mode(1, keepdim=True).values).float().mean(1)
+    middle = distance.median(1).values
+
+    def share(mask: Tensor) -> Tensor:
+        return mask.float().mean(1)
+
+    outdoor = scenes.outdoor
+    nothing = share(distance > torch.where(outdoor, SKY_DISTANCE, 20.0)[:, None])
+    near = share((distance < torch.where(outdoor, 0.9, 0.45)[:, None]) & ~floor)
+    filled = (largest > 0.8) & ~is_room.any(1) & ~(share(floor) > 0.5)
+    blank = (share(floor | is_room) > 0.98) & (share(floor) < 0.02)  # plain wall, no floor
     clear = clearance(scenes, pose[:, None, :3, 3])[:, 0]
-    wanted = torch.where(scenes.outdoor, CLEARANCE_OUTDOORS, CLEARANCE)
-    return score - 20.0 * (wanted - clear).clamp(min=0)
+    return (
+        10.0 * (_wanted_clearance(scenes) - clear).clamp(min=0)
+        + (middle < torch.where(outdoor, 0.8, 0.4)).float()
+        + (near > 0.06).float()
+        + filled.float()
+        + blank.float()
+        + (nothing > torch.where(outdoor, 0.55, 0.12)).float()
+    )
+
+
+def _wanted_clearance(scenes: Scenes) -> Tensor:
+    return torch.where(scenes.outdoor, CLEARANCE_OUTDOORS, CLEARANCE)
+
+
+def _height(r: Random, place: Place) -> float:
+    """Of a hand, a head, or a robot's mast; or of a small robot."""
+    low, high = (1.2, 1.9) if place.outdoor else (1.0, 1.8)
+    z = r.uniform(0.2, 1.0) if r.random() < 0.3 else r.uniform(low, high)
+    return min(z, place.height - 0.4)
+
+
+def _somewhere(r: Random, place: Place) -> tuple[float, float]:
+    margin = 0.35
+    x, y = max(place.half_x - margin, 0.05), max(place.half_y - margin, 0.05)
+    return r.uniform(-x, x), r.uniform(-y, y)
+
+
+def at_thing(r: Random, place: Place) -> View:
+    """Looks at a thing, from as far as one does: 0.7 to 4 m, outdoors to 12 m."""
+    if not place.things:
+        return across(r, place)
+    (x, y, z), size = r.choice(place.things)
+    far = math.exp(r.uniform(math.log(1.0), math.log(4.0))) + size / 2
+    if place.outdoor:
+        far = math.exp(r.uniform(math.log(1.5), math.log(9.0))) + size / 2
+    return _towards(r, place, (x, y, z), far, _height(r, place))
+
+
+def at_desk(r: Random, place: Place) -> View:
+    """Looks down at what lies on a table, a cabinet or the floor, 0.4 to 1.2 m away."""
+    small = [(p, size) for p, size in place.things if size < 0.7 and p[2] < 1.25]
+    if not small:
+        return at_thing(r, place)
+    (x, y, z), size = r.choice(small)
+    far, steep = r.uniform(0.4, 1.2) + size / 2, r.uniform(0.2, 1.0)
+    above = min(max(z + far * math.sin(steep), 0.15), place.height - 0.4)
+    return _towards(r, place, (x, y, z), far * math.cos(steep), above)
+
+
+def _towards(r: Random, place: Place, target: Vector, far: float, z: float) -> View:
+    """From `far` metres beside the target, within the place, not aimed too well."""
+    around = r.uniform(-math.pi, math.pi)
+    x = target[0] + far * math.cos(around)
+    y = target[1] + far * math.sin(around)
+    edge_x, edge_y = max(place.half_x - 0.3, 0.05), max(place.half_y - 0.3, 0.05)
+    x, y = min(max(x, -edge_x), edge_x), min(max(y, -edge_y), edge_y)
+    dx, dy = target[0] - x, target[1] - y
+    pitch = math.atan2(target[2] - z, max(math.hypot(dx, dy), 0.2))
+    pitch = min(max(pitch + r.gauss(0, 0.1), -1.1), 0.35)
+    return x, y, z, math.atan2(dy, dx) + r.gauss(0, 0.15), pitch
+
+
+def across(r: Random, place: Place) -> View:
+    """Across a room, along a corridor: towards where the room goes on."""
+    x, y = _somewhere(r, place)
+    goal_x, goal_y = r.uniform(-0.5, 0.5) * place.half_x, r.uniform(-0.5, 0.5) * place.half_y
+    z = _height(r, place)
+    yaw = math.atan2(goal_y - y, goal_x - x)
+    return x, y, z, yaw, -0.12 * max(z - 0.4, 0) + r.gauss(0, 0.1)
+
+
+def at_floor(r: Random, place: Place) -> View:
+    """Down at the floor, as when walking with a camera in the hand."""
+    x, y = _somewhere(r, place)
+    z = min(r.uniform(0.9, 1.75), place.height - 0.4)
+    return x, y, z, r.uniform(-math.pi, math.pi), -r.uniform(0.35, 1.0)
+
+
+def along_floor(r: Random, place: Place) -> View:
+    """A small robot's view ahead."""
+    x, y = _somewhere(r, place)
+    z = r.uniform(0.25, 0.8) if place.outdoor else r.uniform(0.15, 0.6)
+    return x, y, z, r.uniform(-math.pi, math.pi), r.gauss(-0.02, 0.08)
+
+
+def driving(r: Random, place: Place) -> View:
+    """Along the street, from a windscreen or a delivery robot's mast."""
+    heading = r.choice((0.0, math.pi))
+    y = r.uniform(-0.5, 0.5) * place.half_y
+    z = r.uniform(1.1, 1.7) if r.random() < 0.75 else r.uniform(1.7, 2.2)
+    x = -math.cos(heading) * r.uniform(0, 1) * place.half_x
+    return x, y, z, heading + r.gauss(0, 0.12), r.gauss(-0.05, 0.05)
+
+
+def walking(r: Random, place: Place) -> View:
+    """A pedestrian's or a mast's view, anywhere, a little down."""
+    x, y = _somewhere(r, place)
+    z = r.uniform(1.2, 1.9)
+    return x, y, z, r.uniform(-math.pi, math.pi), r.gauss(-0.1, 0.12)
+
+
+Habit = Callable[[Random, Place], View]
+INDOORS: tuple[tuple[Habit, float], ...] = (
+    (at_thing, 0.36), (across, 0.24), (at_floor, 0.12), (along_floor, 0.13), (at_desk, 0.15),
+)  # fmt: skip
+OUTDOORS: tuple[tuple[Habit, float], ...] = (
+    (driving, 0.3), (walking, 0.25), (at_thing, 0.22), (along_floor, 0.13), (at_floor, 0.1),
+)  # fmt: skip
