@@ -33,9 +33,12 @@ class Calibration:
         NaN where depth is not finite.
         """
         if samples.shape[0] == 1:
-            std = self.std_single * depth
-        else:
-            std = torch.hypot(self.std_scale * spread(depth, samples), self.std_floor * depth)
+            return torch.where(torch.isfinite(depth), self.std_single * depth, torch.nan)
+        return self.of_spread(depth, spread(depth, samples))
+
+    def of_spread(self, depth: Tensor, spread: Tensor) -> Tensor:
+        """(h, w) metres, one sigma, of the depth (h, w) of samples that spread so far (h, w)."""
+        std = torch.hypot(self.std_scale * spread, self.std_floor * depth)
         return torch.where(torch.isfinite(depth), std, torch.nan)
 
 

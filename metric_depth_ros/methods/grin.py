@@ -334,11 +334,26 @@ class Grin(nn.Module):
 
         # 4. Back to metres along z.
         wanted = asked.flatten()[pixels]
-        z = conditioning.rays[2].flatten()[pixels]
-        ray_distance = self.from_code(codes)
-        z_depth = torch.where(ray_distance < self.config.beyond, ray_distance * z, torch.inf)
-        depth[:, pixels[wanted]] = z_depth[:, wanted].float()
+        z_depth = self._z_depth(codes, conditioning.rays[2].flatten()[pixels])
+        depth[:, pixels[wanted]] = z_depth[:, wanted]
         return depth.unflatten(1, (h, w))
+
+    @torch.no_grad()
+    def regress(self, conditioning: Conditioning) -> Tensor | None:
+        """(h, w) metres along z that the encoder's head says alone; None without that head.
+
+        NaN where not valid, +inf beyond the range of the config.
+        """
+        image, rays, valid = conditioning.image, conditioning.rays, conditioning.valid
+        code = self.encode(image[None], rays[None], valid[None]).regression
+        if code is None:
+            return None
+        return torch.where(valid, self._z_depth(code[0], rays[2]), torch.nan)
+
+    def _z_depth(self, code: Tensor, z: Tensor) -> Tensor:
+        """Codes to metres along z, +inf beyond the range; z is that of the unit ray."""
+        ray_distance = self.from_code(code)
+        return torch.where(ray_distance < self.config.beyond, ray_distance * z, torch.inf).float()
 
     def _sample_codes(self, tokens: Tokens, noise: Tensor, num_steps: int) -> Tensor:
         """(S, L) noise to (S, L) codes."""

@@ -7,9 +7,18 @@ import dataclasses
 import torch
 
 from ..checkpoint import Card
-from ..evaluation.metrics import PLAIN, Scores
+from ..evaluation.metrics import CONFIDENCE_LEVELS, PLAIN, Scores
 from .recipe import Recipe
-from .validation import NUM_SAMPLES, HeldOutReport
+from .validation import NUM_SAMPLES, HeldOutReport, Part
+
+_CURVE_LINES = 12
+_CURVE_COLUMNS = {  # key of a line of the curve: heading, decimals
+    'step': ('step', 0),
+    'loss': ('loss', 4),
+    'abs_rel': ('AbsRel held out', 3),
+    'train_abs_rel': ('AbsRel trained on', 3),
+    'delta1': ('delta1 held out', 3),
+}
 
 
 def model_card(
@@ -22,20 +31,8 @@ def model_card(
     """Markdown. Every figure in it comes from the arguments."""
     parameters = sum(p.numel() for p in method.parameters())
     seconds = sum(line['seconds'] for line in curve)
-    rows = '\n'.join(
-        _row(name, scores)
-        for name, scores in (
-            (f'**{recipe.name}**', report.model),
-            ('best constant', report.constant),
-            ('mean of each image row', report.rows),
-        )
-    )
-    step = max(1, len(curve) // 12)
-    points = '\n'.join(
-        f'| {line["step"]:.0f} | {line["loss"]:.4f} | {line["abs_rel"]:.3f} '
-        f'| {line["delta1"]:.3f} |'
-        for line in curve[step - 1 :: step]
-    )
+    sources = '\n'.join(f'- {source.describe()}' for source in recipe.data)
+    sources = ';\n'.join(source.describe() for source in recipe.data)
     fields = '\n'.join(f'{k}: {v}' for k, v in dataclasses.asdict(recipe).items())
     return f"""# {recipe.name}
 
@@ -45,32 +42,19 @@ Licence: {recipe.licence}. Source: {recipe.source}.
 
 ## What it was trained on
 
-{recipe.data.frames:,} procedural frames ({recipe.data.scenes} scenes) of
-{recipe.data.width}x{recipe.data.height} pixels, no real image: {recipe.steps:,} steps of
-{recipe.batch_size} frames, {seconds / 60:.0f} minutes.
+{sources}
 
-## How good it is
+{recipe.steps:,} steps of {recipe.batch_size} frames, {seconds / 60:.0f} minutes.
 
-{report.frames} held-out frames: unseen scenes, textures and fields of view; {NUM_SAMPLES} samples,
-protocol `{PLAIN.name}` (no alignment, 0.1 to 80 m, mean over frames). The two baselines know the
-truth of these very frames.
+{accuracy(recipe.name, report)}
 
-| | AbsRel | RMSE (m) | SILog | delta1 |
-|---|---|---|---|---|
-{rows}
-
-Its one sigma holds {report.coverage[0]:.1%} of the errors there, two sigma
-{report.coverage[1]:.1%} (a Gaussian's: 68.3% and 95.4%).
-Calibration: std = hypot({card.calibration.std_scale:.3f} x spread,
-{card.calibration.std_floor:.3f} x depth).
+{error_bar(card, report)}
 
 Expect worse on real images, above all on scenes unlike rooms and streets.
 
 ## Training curve
 
-| step | loss | AbsRel | delta1 |
-|---|---|---|---|
-{points}
+{curve_table(curve)}
 
 ## Recipe
 
@@ -81,6 +65,87 @@ the package, up to rounding.
 {fields}
 ```
 """
+
+
+def accuracy(name: str, report: HeldOutReport) -> str:
+    """The section on depth: the model beside baselines, then by kinds of frames and pixels."""
+    rows = [(f'**{name}**', report.model)]
+    if report.regression is not None:
+        rows.append(('its regression head alone, no diffusion', report.regression))
+    rows += [('best constant', report.constant), ('mean of each image row', report.rows)]
+    overall = '\n'.join(_row(title, scores) for title, scores in rows)
+    parts = ''.join(
+        _breakdown(title, part)
+        for title, part in (
+            ('horizontal field of view', report.by_fov),
+            ('lens', report.by_lens),
+            ('place', report.by_place),
+            ('true depth', report.by_range),
+        )
+    )
+    return f"""## How good it is
+
+{report.frames} held-out frames: unseen scenes, textures and fields of view; {NUM_SAMPLES} samples,
+protocol `{PLAIN.name}` (no alignment, 0.1 to 80 m, mean over frames; by true depth: over pixels).
+The two baselines know the truth of these very frames.
+
+| | AbsRel | RMSE (m) | SILog | delta1 |
+|---|---|---|---|---|
+{overall}
+
+| {name} by | frames | AbsRel | RMSE (m) | SILog | delta1 |
+|---|---|---|---|---|---|
+{parts.rstrip()}"""
+
+
+def error_bar(card: Card, report: HeldOutReport) -> str:
+    """The section on the standard deviation."""
+    scores = report.uncertainty
+    confident = '\n'.join(
+        f'| surest {share:.0%} of the pixels | {rmse:.2f} |'
+        for share, rmse in zip(CONFIDENCE_LEVELS, scores.confident_rmse, strict=True)
+    )
+    return f"""## How far to trust its error bar
+
+| | std | ideal |
+|---|---|---|
+| share of errors within one sigma | {scores.coverage_1:.3f} | 0.683 |
+| share of errors within two sigma | {scores.coverage_2:.3f} | 0.954 |
+| rank correlation with the absolute error | {scores.spearman:.2f} | 1 |
+| rank correlation with the relative error | {scores.spearman_relative:.2f} | 1 |
+
+| area under the sparsification error | std | a constant | ideal |
+|---|---|---|---|
+| absolute error | {scores.ause:.3f} | {scores.ause_constant:.3f} | 0 |
+| relative error | {scores.ause_relative:.3f} | {scores.ause_relative_constant:.3f} | 0 |
+
+| | RMSE (m) |
+|---|---|
+{confident}
+
+Calibration: std = hypot({card.calibration.std_scale:.3f} x spread,
+{card.calibration.std_floor:.3f} x depth), fitted on other held-out frames than these."""
+
+
+def curve_table(curve: list[dict[str, float]]) -> str:
+    """About a dozen lines of the training curve, the last among them."""
+    columns = {key: value for key, value in _CURVE_COLUMNS.items() if curve and key in curve[-1]}
+    step = max(1, len(curve) // _CURVE_LINES)
+    lines = [
+        '| ' + ' | '.join(heading for heading, _ in columns.values()) + ' |',
+        '|' + '---|' * len(columns),
+    ]
+    for line in reversed(curve[::-1][::step]):
+        cells = (f'{line[key]:.{places}f}' for key, (_, places) in columns.items())
+        lines.append('| ' + ' | '.join(cells) + ' |')
+    return '\n'.join(lines)
+
+
+def _breakdown(title: str, parts: tuple[Part, ...]) -> str:
+    if not parts:
+        return ''
+    rows = [_row(f'{part.name} | {part.frames}', part.scores) for part in parts]
+    return '\n'.join([f'| *{title}* | | | | | |', *rows, ''])
 
 
 def _row(name: str, scores: Scores) -> str:

@@ -5,21 +5,57 @@ Held-out frames are rendered with textures, layouts and fields of view that trai
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from ..calibration import Calibration, fit_calibration, spread
-from ..evaluation.metrics import PLAIN, Scores, best_constant, mean_scores, row_means
+from ..evaluation.metrics import (
+    PLAIN,
+    Scores,
+    UncertaintyScores,
+    best_constant,
+    mean_scores,
+    row_means,
+    score_uncertainty,
+)
 from ..predictor import middle
 from ..types import Conditioning, DepthMethod
 from .data import FramePool
 
 NUM_SAMPLES = 4
 CURVE_FRAMES = 32
-_PIXELS_PER_FRAME = 512  # enough to fit two numbers, few enough to keep
+RANGES_M = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0, math.inf)
+# Limits of lens_deviation: rays that were rounded to be stored, and the strongest of ordinary
+# lenses. A fisheye of less than about 55 degrees bends no more than those.
+_PINHOLE, _ORDINARY_LENS = 5e-4, 0.025
+_PIXELS_PER_FRAME = 512  # enough to fit a few numbers, few enough to keep
+
+
+@runtime_checkable
+class Regresses(Protocol):
+    """A method with a part that says a depth without any diffusion."""
+
+    def regress(self, conditioning: Conditioning) -> Tensor | None:
+        """(h, w) metres along z; None if this one was made without that part."""
+        ...
+
+
+@dataclass(frozen=True)
+class Part:
+    """Scores of what some of the frames, or of their pixels, have in common.
+
+    frames: how many frames have any of it.
+    """
+
+    name: str
+    frames: int
+    scores: Scores
 
 
 @dataclass(frozen=True)
@@ -27,84 +63,215 @@ class HeldOutReport:
     """Scores on held-out frames that neither training nor calibration saw.
 
     constant, rows: of the best constant and of the best depth per image row, both told the truth
-    of these very frames. coverage: share of errors within one and within two sigma.
+        of these very frames.
+    regression: of the method's regression head alone; None if it has none.
+    by_fov: frames, in thirds. by_lens: frames. by_place: frames indoors and outdoors; empty if
+        the pool does not know. by_range: pixels of all frames, by their true depth.
     """
 
     frames: int
     model: Scores
     constant: Scores
     rows: Scores
-    coverage: tuple[float, float]
+    regression: Scores | None
+    by_fov: tuple[Part, ...]
+    by_lens: tuple[Part, ...]
+    by_place: tuple[Part, ...]
+    by_range: tuple[Part, ...]
+    uncertainty: UncertaintyScores
 
 
 @dataclass(frozen=True)
 class HeldOutFrame:
-    """depth, spread, truth: (h, w) metres along z; truth is NaN where there is none."""
+    """One predicted frame.
+
+    depth, spread, truth, regression: (h, w) metres along z; truth is NaN where there is none.
+    fov_deg: horizontal field of view. lens: 'pinhole', 'distorted' or 'fisheye'.
+    outdoor: None if the pool does not know.
+    """
 
     depth: Tensor
     spread: Tensor
     truth: Tensor
+    regression: Tensor | None
+    fov_deg: float
+    lens: str
+    outdoor: bool | None
 
 
 def predict(
-    method: DepthMethod, pool: FramePool, index: range, *, seed: int
+    method: DepthMethod, pool: FramePool, index: Sequence[int], *, seed: int
 ) -> Iterator[HeldOutFrame]:
     """The frames `index` of the pool, predicted one by one where the method's weights are."""
     device = next(method.parameters()).device  # type: ignore[attr-defined]
+    outdoor = getattr(pool, 'outdoor', None)
     for i in index:
         batch = pool.batch([i], device=device)
         conditioning = Conditioning(batch.image[0], batch.rays[0], batch.inside[0])
         generator = torch.Generator(device).manual_seed(seed)
         with torch.inference_mode():
             samples = method.draw(conditioning, NUM_SAMPLES, generator)
+            regression = method.regress(conditioning) if isinstance(method, Regresses) else None
         depth = middle(samples)
         truth = torch.where(batch.valid, batch.ray_distance * batch.rays[:, 2], torch.nan)[0]
-        yield HeldOutFrame(depth.cpu(), spread(depth, samples).cpu(), truth.cpu())
+        yield HeldOutFrame(
+            depth=depth.cpu(),
+            spread=spread(depth, samples).cpu(),
+            truth=truth.cpu(),
+            regression=None if regression is None else regression.cpu(),
+            fov_deg=field_of_view_deg(batch.rays[0]),
+            lens=lens_name(batch.rays[0]),
+            outdoor=None if outdoor is None else bool(outdoor[i]),
+        )
 
 
-def validate(method: DepthMethod, pool: FramePool, *, seed: int) -> dict[str, float]:
-    """AbsRel and delta1 on the first few frames: a point of the training curve."""
+def validate(
+    method: DepthMethod, pool: FramePool, *, seed: int, training: FramePool | None = None
+) -> dict[str, float]:
+    """A point of the training curve: AbsRel and delta1 on a few held-out frames.
+
+    With the pool that is trained on, `train_abs_rel` on a few of its frames, as they are, too:
+    what lies between the two is not for lack of capacity or of time.
+    """
     was_training = method.training  # type: ignore[attr-defined]
     method.eval()  # type: ignore[attr-defined]
-    frames = predict(method, pool, range(min(CURVE_FRAMES, len(pool))), seed=seed)
-    scores = mean_scores([PLAIN.score(frame.depth, frame.truth) for frame in frames])
+
+    def scored(frames: FramePool) -> Scores:
+        few = range(0, len(frames), -(-len(frames) // CURVE_FRAMES))
+        predicted = predict(method, frames, few, seed=seed)
+        return _mean([(f.depth, f.truth) for f in predicted if _has_truth(f.truth)])
+
+    scores = scored(pool)
+    values = {'abs_rel': scores.abs_rel, 'delta1': scores.delta1}
+    if training is not None:
+        values['train_abs_rel'] = scored(training).abs_rel
     method.train(was_training)  # type: ignore[attr-defined]
-    return {'abs_rel': scores.abs_rel, 'delta1': scores.delta1}
+    return values
 
 
 def calibrate(
     method: DepthMethod, pool: FramePool, *, seed: int
 ) -> tuple[Calibration, HeldOutReport]:
-    """Fit the error bar on the first half of the pool and judge everything on the second."""
-    half = len(pool) // 2
+    """Fit the error bar on every other frame of the pool and judge everything on the rest."""
     generator = torch.Generator().manual_seed(seed)
-    pixels = [_pixels(frame, generator) for frame in predict(method, pool, range(half), seed=seed)]
-    depth, deviation, truth = torch.cat(pixels, dim=1)
-    calibration = fit_calibration(depth, deviation, truth)
+    pixels = [
+        _pixels(frame, frame.spread, generator)
+        for frame in predict(method, pool, range(0, len(pool), 2), seed=seed)
+    ]
+    calibration = fit_calibration(*torch.cat(pixels, dim=1))
+    frames = list(predict(method, pool, range(1, len(pool), 2), seed=seed))
+    return calibration, report(frames, calibration, generator)
 
-    frames = list(predict(method, pool, range(half, len(pool)), seed=seed))
+
+def report(
+    frames: Sequence[HeldOutFrame], calibration: Calibration, generator: torch.Generator
+) -> HeldOutReport:
+    """Everything about those of `frames` that have any truth, at least one.
+
+    Args:
+        generator: chooses the pixels that the error bar is judged on.
+    """
+    frames = [frame for frame in frames if _has_truth(frame.truth)]
     truths = [frame.truth for frame in frames]
     constant, rows = best_constant(truths), row_means(truths)
-    pixels = [_pixels(frame, generator) for frame in frames]
-    depth, deviation, truth = torch.cat(pixels, dim=1)
-    std = torch.hypot(calibration.std_scale * deviation, calibration.std_floor * depth)
-    sigmas = (depth - truth).abs() / std
-
-    def scored(predictions: list[Tensor]) -> Scores:
-        return mean_scores([PLAIN.score(p, t) for p, t in zip(predictions, truths, strict=True)])
-
-    return calibration, HeldOutReport(
+    regressions = [(f.regression, f.truth) for f in frames if f.regression is not None]
+    pixels = [_pixels(f, calibration.of_spread(f.depth, f.spread), generator) for f in frames]
+    thirds = torch.tensor([f.fov_deg for f in frames]).quantile(torch.tensor([1 / 3, 2 / 3]))
+    low, high = thirds.tolist()
+    return HeldOutReport(
         frames=len(frames),
-        model=scored([frame.depth for frame in frames]),
-        constant=scored([torch.full_like(t, constant) for t in truths]),
-        rows=scored([rows[:, None].expand_as(t) for t in truths]),
-        coverage=(float((sigmas <= 1).float().mean()), float((sigmas <= 2).float().mean())),
+        model=_mean([(f.depth, f.truth) for f in frames]),
+        constant=_mean([(torch.full_like(t, constant), t) for t in truths]),
+        rows=_mean([(rows[:, None].expand_as(t), t) for t in truths]),
+        regression=_mean(regressions) if regressions else None,
+        by_fov=(
+            *_part(f'below {low:.0f} degrees', frames, lambda f: f.fov_deg < low),
+            *_part(f'{low:.0f} to {high:.0f} degrees', frames, lambda f: low <= f.fov_deg <= high),
+            *_part(f'above {high:.0f} degrees', frames, lambda f: f.fov_deg > high),
+        ),
+        by_lens=(
+            *_part('pinhole', frames, lambda f: f.lens == 'pinhole'),
+            *_part('distorted', frames, lambda f: f.lens == 'distorted'),
+            *_part('fisheye', frames, lambda f: f.lens == 'fisheye'),
+        ),
+        by_place=(
+            *_part('indoor', frames, lambda f: f.outdoor is False),
+            *_part('outdoor', frames, lambda f: f.outdoor is True),
+        ),
+        by_range=_by_range(frames),
+        uncertainty=score_uncertainty(*torch.cat(pixels, dim=1)),
     )
 
 
-def _pixels(frame: HeldOutFrame, generator: torch.Generator) -> Tensor:
-    """(3, n) depth, spread and truth of a random few pixels that have all three."""
-    stacked = torch.stack((frame.depth, frame.spread, frame.truth)).flatten(1)
+def field_of_view_deg(rays: Tensor) -> float:
+    """Angle between the outermost of the rays (3, h, w) of the middle row; 0 is no ray."""
+    row = rays[:, rays.shape[1] // 2]
+    row = row[:, row[2] > 0]
+    if not row.shape[1]:
+        return 0.0
+    return math.degrees(math.acos(max(-1.0, min(1.0, float(row[:, 0] @ row[:, -1])))))
+
+
+def lens_deviation(rays: Tensor) -> float:
+    """How far rays (3, h, w) are from those of any pinhole, as a share of the image's extent.
+
+    Of a pinhole x / z and y / z are affine in the pixel; this is the root mean square of what the
+    best such fit leaves over. Rays more than 87 degrees off the axis are left out.
+    """
+    _, height, width = rays.shape
+    rays = rays.to('cpu', torch.float64)
+    row, column = torch.meshgrid(torch.arange(height), torch.arange(width), indexing='ij')
+    seen = rays[2] > 0.05
+    pixels = torch.stack((column / width, row / width, torch.ones(height, width)), dim=-1)[seen]
+    plane = (rays[:2] / rays[2])[:, seen].T
+    pixels = pixels.to(plane.dtype)
+    rest = plane - pixels @ torch.linalg.lstsq(pixels, plane).solution
+    return float(rest.square().sum(1).mean().sqrt() / plane.std(dim=0).norm())
+
+
+def lens_name(rays: Tensor) -> str:
+    """'pinhole', 'distorted' or 'fisheye', by lens_deviation."""
+    deviation = lens_deviation(rays)
+    if deviation < _PINHOLE:
+        return 'pinhole'
+    return 'distorted' if deviation < _ORDINARY_LENS else 'fisheye'
+
+
+def _mean(pairs: Sequence[tuple[Tensor, Tensor]]) -> Scores:
+    """Of (depth, truth), each (h, w)."""
+    return mean_scores([PLAIN.score(d, t) for d, t in pairs])
+
+
+def _has_truth(truth: Tensor) -> bool:
+    return bool(PLAIN.valid(truth).any())
+
+
+def _part(
+    name: str, frames: Sequence[HeldOutFrame], belongs: Callable[[HeldOutFrame], bool]
+) -> tuple[Part, ...]:
+    """The Part of the frames that belong, or nothing if there are none."""
+    pairs = [(f.depth, f.truth) for f in frames if belongs(f)]
+    return (Part(name, len(pairs), _mean(pairs)),) if pairs else ()
+
+
+def _by_range(frames: Sequence[HeldOutFrame]) -> tuple[Part, ...]:
+    """Pixels of all frames alike: of some ranges a frame may have a handful."""
+    depth = torch.cat([f.depth.flatten() for f in frames])
+    truth = torch.cat([f.truth.flatten() for f in frames])
+    parts = []
+    for near, far in itertools.pairwise(RANGES_M):
+        within = truth.where((near <= truth) & (truth < far), torch.nan)
+        if not _has_truth(within):
+            continue
+        count = sum(bool(((near <= f.truth) & (f.truth < far)).any()) for f in frames)
+        name = f'{near:.0f} to {far:.0f} m' if math.isfinite(far) else f'beyond {near:.0f} m'
+        parts.append(Part(name, count, PLAIN.score(depth, within)))
+    return tuple(parts)
+
+
+def _pixels(frame: HeldOutFrame, values: Tensor, generator: torch.Generator) -> Tensor:
+    """(3, n) depth, value and truth of a random few pixels that have all three."""
+    stacked = torch.stack((frame.depth, values, frame.truth)).flatten(1)
     usable = torch.isfinite(stacked).all(0).nonzero()[:, 0]
     chosen = torch.randperm(len(usable), generator=generator)[:_PIXELS_PER_FRAME]
     return stacked[:, usable[chosen]]
