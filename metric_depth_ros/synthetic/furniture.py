@@ -6,7 +6,7 @@ and looking along x. It returns nothing: where things stand is the layout's busi
 
 from __future__ import annotations
 
-from .builder import SceneBuilder
+from .builder import Material, SceneBuilder
 from .clutter import small_thing
 
 

@@ -15,7 +15,7 @@ from . import street as s
 from .builder import Material, SceneBuilder
 from .clutter import crates
 from .content import Content
-from .indoor import Floor
+from .floor import Floor
 from .people import person
 
 
@@ -209,7 +209,7 @@ def scatter(
     for _ in range(count):
         far, yaw = clear + (radius - clear) * r.random() ** 0.8, r.uniform(-math.pi, math.pi)
         x, y = far * math.cos(yaw), far * math.sin(yaw)
-        if taken.take(x, y, 1.3):
+        if taken.take(x, y, 2.4, 2.4):
             with b.at(x, y, 0, r.uniform(-math.pi, math.pi)):
                 r.choice(things)(b)
 

@@ -11,7 +11,7 @@ from metric_depth_ros import geometry
 from metric_depth_ros.errors import MetricDepthError
 from metric_depth_ros.synthetic import make_scenes, random_camera, random_pose
 from metric_depth_ros.synthetic.cameras import HELDOUT_FOV, LENSES, clearance, look
-from metric_depth_ros.synthetic.indoor import STYLES
+from metric_depth_ros.synthetic.styles import STYLES
 from metric_depth_ros.synthetic.outdoor import LAYOUTS
 from metric_depth_ros.synthetic.scene import Kind
 from metric_depth_ros.synthetic.textures import SIZE, TRAIN
