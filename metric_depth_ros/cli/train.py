@@ -18,6 +18,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument('recipe', help='name of a recipe of the package, or a YAML file')
     parser.add_argument('--out', type=Path, required=True, help='folder of the run')
     parser.add_argument('--resume', action='store_true', help='go on where the run stopped')
+    parser.add_argument(
+        '--frames', type=Path, help='folder of the rendered frames, to share them between runs'
+    )
     parser.add_argument('--device', default='auto', help="'auto', 'cpu', 'cuda', ...")
     parser.add_argument(
         '--minutes', type=float, default=math.inf, help='stop after this long, to be resumed'
@@ -57,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
             recipe,
             args.out,
             resume=args.resume,
+            frames=args.frames,
             device=find_device(args.device),
             max_minutes=args.minutes,
             show=show,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -14,7 +15,8 @@ class Batch:
 
     image: (B, 3, h, w) float, RGB in [-1, 1].
     rays: (B, 3, h, w) float, unit viewing rays.
-    ray_distance: (B, h, w) float, metres along the ray; +inf where there is nothing (sky).
+    ray_distance: (B, h, w) float, metres along the ray; +inf where there is nothing (sky), NaN
+        where nothing is known.
     valid: (B, h, w) bool, pixels with ground truth of finite distance.
     inside: (B, h, w) bool, pixels that have a ray and are not padding.
     """
@@ -27,10 +29,11 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""
-        return Batch(
-            self.image.to(device),
-            self.rays.to(device),
-            self.ray_distance.to(device),
-            self.valid.to(device),
-            self.inside.to(device),
-        )
+        return Batch(*(getattr(self, f.name).to(device) for f in fields(self)))
+
+    @classmethod
+    def cat(cls, parts: Sequence[Batch]) -> Batch:
+        """One batch of the images of several."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(*(torch.cat([getattr(p, f.name) for p in parts]) for f in fields(cls)))

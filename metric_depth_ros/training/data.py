@@ -34,6 +34,7 @@ def render_pool(
     split: str,
     *,
     workers: int | None = None,
+    device: torch.device | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> FramePool:
     """The frames that `data` describes; what `folder` has already is not rendered again.
@@ -43,6 +44,7 @@ def render_pool(
     Args:
         split: 'train' or 'heldout', see synthetic.
         workers: processes; one a core if None.
+        device: that the frames are for, see FramePool.
         progress: called with frames done and frames in all.
 
     Raises:
@@ -51,6 +53,7 @@ def render_pool(
     folder.mkdir(parents=True, exist_ok=True)
     about = folder / 'frames.json'
     description = {**dataclasses.asdict(data), 'split': split}
+    del description['weight']  # of the training, not of the frames
     if about.is_file() and json.loads(about.read_text()) != description:
         raise MetricDepthError(
             f'{folder} holds frames of another recipe ({about.read_text().strip()}), expected '
@@ -77,7 +80,12 @@ def render_pool(
             for future in as_completed([pool.submit(_render_shard, *job) for job in jobs]):
                 done += future.result()
                 progress(done, data.frames)
-    return FramePool(folder)
+    return FramePool(folder, device=device)
+
+
+def pool_name(data: SyntheticData) -> str:
+    """A folder's name that tells apart the frames of different sources."""
+    return f'{data.scenes}-{data.frames}-{data.width}x{data.height}-seed{data.seed}'
 
 
 def _render_shard(path: Path, data: SyntheticData, split: str, number: int, count: int) -> int:
@@ -108,60 +116,48 @@ def _render_shard(path: Path, data: SyntheticData, split: str, number: int, coun
 
 
 class FramePool:
-    """Frames in a folder, mapped into memory; a batch of any of them is a few copies away."""
+    """Frames in a folder; a batch of any of them is a few copies away.
 
-    def __init__(self, folder: Path) -> None:
+    Mapped into memory for the CPU; for another device all of them are loaded onto it, because
+    there a step takes no longer than gathering its frames would.
+    """
+
+    def __init__(self, folder: Path, *, device: torch.device | None = None) -> None:
         shards = sorted(folder.glob('*.shard'))
         if not shards:
             raise MetricDepthError(f'{folder} holds no frames: render them first')
-
-        def column(name: str) -> list[np.ndarray]:
-            return [np.load(shard / f'{name}.npy', mmap_mode='r') for shard in shards]
-
-        self._image, self._ray_distance = column('image'), column('ray_distance')
-        self._rays = column('rays')
-        self._place = [(s, i) for s, shard in enumerate(self._image) for i in range(len(shard))]
+        self._image = _Column(shards, 'image', device)
+        self._ray_distance = _Column(shards, 'ray_distance', device)
+        self._rays = _Column(shards, 'rays', device)
 
     def __len__(self) -> int:
-        return len(self._place)
+        return len(self._image)
 
     def batch(self, index: list[int], *, device: torch.device | None = None) -> Batch:
         """Frames `index` as they were rendered. See Batch for what sky is."""
-        places = [self._place[i] for i in index]
-
-        def gather(column: list[np.ndarray]) -> Tensor:
-            return torch.from_numpy(np.stack([column[s][i] for s, i in places])).to(device)
-
-        image = gather(self._image).permute(0, 3, 1, 2).float() / 127.5 - 1
-        rays = gather(self._rays).permute(0, 3, 1, 2).float() / _RAY_SCALE
-        ray_distance = gather(self._ray_distance).float()
+        image = self._image[index].to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
+        rays = self._rays[index].to(device).permute(0, 3, 1, 2).float() / _RAY_SCALE
+        ray_distance = self._ray_distance[index].to(device).float()
         inside = rays[:, 2] > 0
         return Batch(image, rays, ray_distance, inside & torch.isfinite(ray_distance), inside)
 
 
-def augment(batch: Batch, generator: torch.Generator) -> Batch:
-    """Mirrors half of the images, with their rays, and jitters brightness and colour.
+class _Column:
+    """One array of all shards, as if they were one."""
 
-    The generator is the CPU's, so that a run is the same on every device.
-    """
-    count = len(batch.image)
-    flip = torch.rand(count, generator=generator) < 0.5
-    gain = 1 + 0.4 * (torch.rand(count, 3, 1, 1, generator=generator) - 0.5)
-    gain = gain.mean(1, keepdim=True) + 0.3 * (gain - gain.mean(1, keepdim=True))
-    lift = 0.2 * (torch.rand(count, 1, 1, 1, generator=generator) - 0.5)
-    device = batch.image.device
-    flip, gain, lift = flip.to(device), gain.to(device), lift.to(device)
+    def __init__(self, shards: list[Path], name: str, device: torch.device | None) -> None:
+        self._parts = [np.load(shard / f'{name}.npy', mmap_mode='r') for shard in shards]
+        self._place = [(s, i) for s, part in enumerate(self._parts) for i in range(len(part))]
+        self._loaded: Tensor | None = None
+        if device is not None and device.type != 'cpu':
+            parts = [torch.from_numpy(np.array(part)).to(device) for part in self._parts]
+            self._loaded = torch.cat(parts)
 
-    def mirror(value: Tensor) -> Tensor:
-        shape = (count, *(1 for _ in value.shape[1:]))
-        return torch.where(flip.view(shape), value.flip(-1), value)
+    def __len__(self) -> int:
+        return len(self._place)
 
-    sign = torch.ones_like(batch.rays[:, :, :1, :1])
-    sign[flip, 0] = -1
-    return Batch(
-        image=((mirror(batch.image) + 1) * gain + lift - 1).clamp(-1, 1),
-        rays=mirror(batch.rays) * sign,
-        ray_distance=mirror(batch.ray_distance),
-        valid=mirror(batch.valid),
-        inside=mirror(batch.inside),
-    )
+    def __getitem__(self, index: list[int]) -> Tensor:
+        if self._loaded is not None:
+            return self._loaded[torch.tensor(index, device=self._loaded.device)]
+        places = [self._place[i] for i in index]
+        return torch.from_numpy(np.stack([self._parts[s][i] for s, i in places]))

@@ -14,15 +14,10 @@ from safetensors.torch import load_file
 from metric_depth_ros import checkpoint
 from metric_depth_ros.errors import MetricDepthError
 from metric_depth_ros.methods.grin import Grin, GrinConfig
-from metric_depth_ros.training.data import FramePool, augment, render_pool
-from metric_depth_ros.training.loop import learning_rate, train
-from metric_depth_ros.training.recipe import (
-    RECIPES,
-    Recipe,
-    RecipeError,
-    SyntheticData,
-    load_recipe,
-)
+from metric_depth_ros.training.data import FramePool, render_pool
+from metric_depth_ros.training.loop import train
+from metric_depth_ros.training.recipe import Recipe, SyntheticData, load_recipe
+from metric_depth_ros.training.run import learning_rate, make_optimizer
 
 DATA = SyntheticData(frames=8, width=64, height=32, scenes='both', seed=1)
 
@@ -36,7 +31,8 @@ def tiny_preset(monkeypatch: pytest.MonkeyPatch) -> None:
 def recipe() -> Recipe:
     small = load_recipe('grin-small')
     return dataclasses.replace(
-        small, preset='tiny', name='tiny', data=DATA, validation=dataclasses.replace(DATA, seed=2),
+        small, preset='tiny', config={}, name='tiny', data=(DATA,), width=64, height=32,
+        validation=dataclasses.replace(DATA, seed=2),
         steps=6, batch_size=4, warmup_steps=2, save_every=100, validate_every=3, precision='fp32',
     )  # fmt: skip
 
@@ -117,7 +113,7 @@ def test_frames_are_kept_and_not_mixed_with_others(tmp_path: Path) -> None:
         render_pool(tmp_path, dataclasses.replace(DATA, seed=9), 'train')
 
 
-def test_a_batch_is_what_was_rendered_and_mirroring_keeps_its_geometry(tmp_path: Path) -> None:
+def test_a_batch_is_what_was_rendered(tmp_path: Path) -> None:
     pool = render_pool(tmp_path, DATA, 'train')
     assert isinstance(pool, FramePool)
     batch = pool.batch(list(range(8)))
@@ -128,58 +124,54 @@ def test_a_batch_is_what_was_rendered_and_mirroring_keeps_its_geometry(tmp_path:
     assert bool(batch.ray_distance[batch.valid].isfinite().all())
     assert bool((batch.ray_distance[batch.valid] > 0).all())
 
-    changed = augment(batch, torch.Generator().manual_seed(0))
-    points = batch.rays * batch.ray_distance[:, None]
-    mirrored = changed.rays * changed.ray_distance[:, None]
-    flipped = 0
-    for i in range(8):
-        expected = points[i]
-        if not torch.equal(changed.valid[i], batch.valid[i]) or not torch.equal(
-            changed.ray_distance[i], batch.ray_distance[i]
-        ):
-            expected = points[i].flip(-1) * torch.tensor([-1.0, 1.0, 1.0])[:, None, None]
-            flipped += 1
-        at = changed.valid[i]
-        torch.testing.assert_close(mirrored[i][:, at], expected[:, at])
-    assert 0 < flipped < 8
+
+def test_only_the_weights_of_layers_decay(recipe: Recipe) -> None:
+    method = Grin(GrinConfig.tiny())
+    names = {id(p): name for name, p in method.named_parameters()}
+    for optimizer in ('adamw', 'lion'):
+        groups = make_optimizer(dataclasses.replace(recipe, optimizer=optimizer), method)
+        decaying, others = groups.param_groups
+        assert decaying['weight_decay'] == recipe.weight_decay
+        assert others['weight_decay'] == 0
+        assert len(decaying['params']) + len(others['params']) == len(names)
+        kept = {names[id(p)] for p in others['params']}
+        assert {'rin.latents', 'to_local.bias', 'head.0.weight'} <= kept
+        assert {'to_local.weight', 'encoder.stem.0.weight'} & kept == set()
 
 
-def test_every_shipped_recipe_loads() -> None:
-    for path in RECIPES.glob('*.yaml'):
-        assert load_recipe(path.stem) == load_recipe(path)
+def test_runs_share_frames_and_a_source_keeps_its_own(recipe: Recipe, tmp_path: Path) -> None:
+    indoor = dataclasses.replace(DATA, scenes='indoor', weight=3.0)
+    outdoor = dataclasses.replace(DATA, scenes='outdoor')
+    mixed = dataclasses.replace(recipe, data=(indoor, outdoor), steps=1)
+    train(mixed, tmp_path / 'first', frames=tmp_path / 'frames')
+    folders = sorted(path.name for path in (tmp_path / 'frames').iterdir())
+    assert folders == [
+        'heldout-both-8-64x32-seed2', 'train-indoor-8-64x32-seed1', 'train-outdoor-8-64x32-seed1'
+    ]  # fmt: skip
+    before = [path.stat().st_mtime_ns for path in (tmp_path / 'frames').glob('*/*.shard')]
+    lighter = dataclasses.replace(indoor, weight=0.5)
+    train(
+        dataclasses.replace(mixed, data=(lighter, outdoor)),
+        tmp_path / 'second',
+        frames=tmp_path / 'frames',
+    )
+    assert [p.stat().st_mtime_ns for p in (tmp_path / 'frames').glob('*/*.shard')] == before
 
 
 @pytest.mark.parametrize(
-    ('line', 'message'),
+    'changes',
     [
-        ('steps: many', "steps is 'many', expected int"),
-        ('steps: 0', 'steps is 0, expected at least 1'),
-        ('method: unknown', "method is 'unknown', expected one of grin"),
-        ('preset: unknown', "preset is 'unknown', expected one of"),
-        ('precision: fp8', "precision is 'fp8', expected fp32 or bf16"),
-        ('flavour: sweet', 'the file has unknown flavour'),
-        ('data: none', 'data is str, expected fields'),
-        ('data: {frames: 1}', 'data lacks height, scenes, seed, width'),
-        ('"', 'is not YAML'),
+        {'optimizer': 'lion', 'learning_rate': 1e-4},
+        {'supervision': 'lidar', 'supervised_share': 0.05},
+        {'supervision': 'random', 'supervised_share': 0.05, 'precision': 'bf16'},
+        {'config': {'use_global': False, 'rin': {'blocks': 2}}},
     ],
+    ids=str,
 )
-def test_malformed_recipes(tmp_path: Path, line: str, message: str) -> None:
-    text = (RECIPES / 'grin-small.yaml').read_text()
-    key = line.split(':')[0]
-    kept = text.split('\n')
-    if f'\n{key}:' in text:
-        start = next(i for i, row in enumerate(kept) if row.startswith(f'{key}:'))
-        end = start + 1
-        while end < len(kept) and kept[end].startswith(' '):
-            end += 1
-        del kept[start:end]
-    path = tmp_path / 'recipe.yaml'
-    path.write_text('\n'.join([*kept, line, '']))
-    with pytest.raises(RecipeError, match=message) as caught:
-        load_recipe(path)
-    assert '\n' not in str(caught.value)
-
-
-def test_unknown_recipe_names_the_known_ones() -> None:
-    with pytest.raises(RecipeError, match=r"recipe is 'nothing', expected a YAML file or one of"):
-        load_recipe('nothing')
+def test_every_way_to_train_writes_a_checkpoint(
+    recipe: Recipe, changes: dict, tmp_path: Path
+) -> None:
+    changed = dataclasses.replace(recipe, **changes, steps=2, validate_every=2)
+    folder = train(changed, tmp_path / 'run')
+    assert folder is not None
+    assert checkpoint.load(folder).method.config == changed.architecture()

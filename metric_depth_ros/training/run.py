@@ -1,0 +1,126 @@
+"""What a training step changes, and how: weights, their average and the optimiser."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from ..errors import MetricDepthError
+from .curve import Curve
+from .feed import Feed
+from .lion import Lion
+from .objectives import OBJECTIVES
+from .recipe import Recipe
+
+_WORD = 2**32
+_BETAS = (0.9, 0.99)
+
+
+class Run:
+    """The method, its averaged weights and its optimiser: what a step changes."""
+
+    def __init__(self, recipe: Recipe, method: Any) -> None:
+        self.recipe = recipe
+        self.method = method
+        self.average = AveragedModel(
+            method, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema_decay), use_buffers=True
+        )
+        self.optimizer = make_optimizer(recipe, method)
+
+    def step(self, step: int, feed: Feed, device: torch.device) -> dict[str, float]:
+        """Take step number `step`; its losses."""
+        recipe = self.recipe
+        cpu = torch.Generator().manual_seed(recipe.seed * _WORD + step)
+        generator = torch.Generator(device).manual_seed(recipe.seed * _WORD + step)
+        batch = feed.batch(step, cpu, device)
+        for group in self.optimizer.param_groups:
+            group['lr'] = learning_rate(recipe, step)
+        self.method.train()
+        with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == 'bf16'):
+            losses = OBJECTIVES[recipe.method](self.method, batch, generator)
+        values = {name: float(value.detach()) for name, value in losses.items()}
+        if not math.isfinite(values['loss']):
+            raise MetricDepthError(
+                f'the loss is {values["loss"]} at step {step}, expected a finite number: '
+                f'resume from the last saved state with a lower learning_rate'
+            )
+        self.optimizer.zero_grad(set_to_none=True)
+        losses['loss'].backward()
+        nn.utils.clip_grad_norm_(self.method.parameters(), recipe.clip_norm)
+        self.optimizer.step()
+        self.average.update_parameters(self.method)
+        return values
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that changes, by name; the tensors themselves, not copies."""
+        named = {f'method.{k}': v for k, v in self.method.state_dict().items()}
+        named |= {f'average.{k}': v for k, v in self.average.state_dict().items()}
+        for number, moments in self.optimizer.state_dict()['state'].items():
+            named |= {f'optimizer.{number}.{k}': v for k, v in moments.items()}
+        return named
+
+    def save(self, path: Path, step: int, curve: Curve) -> None:
+        """Write the state; the old one stays until the new one is whole."""
+        partial = path.with_suffix('.partial')
+        tensors = {k: v.detach().cpu().contiguous().clone() for k, v in self.tensors().items()}
+        about = {'step': str(step), 'recipe': repr(self.recipe), 'curve': curve.pending()}
+        save_file(tensors, partial, metadata=about)
+        partial.replace(path)
+
+    def load(self, path: Path, curve: Curve) -> int:
+        """Read the state; the step it was written after."""
+        try:
+            with safe_open(path, framework='pt') as file:
+                metadata = file.metadata()
+                saved = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError) as error:
+            raise MetricDepthError(f'{path} is not the state of a run: {error}') from None
+        if metadata.get('recipe') != repr(self.recipe):
+            raise MetricDepthError(
+                f'{path} was made by another recipe: resume with the recipe it began with, or '
+                f'choose another --out'
+            )
+        self.method.load_state_dict(_part(saved, 'method.'))
+        self.average.load_state_dict(_part(saved, 'average.'))
+        state: dict[int, dict[str, Any]] = {}
+        for key, value in _part(saved, 'optimizer.').items():
+            number, name = key.split('.', 1)
+            state.setdefault(int(number), {})[name] = value
+        groups = self.optimizer.state_dict()['param_groups']
+        self.optimizer.load_state_dict({'state': state, 'param_groups': groups})
+        step = int(metadata['step'])
+        curve.resume(step, metadata['curve'])
+        return step
+
+
+def make_optimizer(recipe: Recipe, method: nn.Module) -> torch.optim.Optimizer:
+    """AdamW or Lion; only the weights of layers decay, no biases, norms or learned tokens."""
+    named = list(method.named_parameters())
+    decaying = [p for name, p in named if p.ndim >= 2 and name.endswith('weight')]
+    chosen = {id(p) for p in decaying}
+    groups = [
+        {'params': decaying, 'weight_decay': recipe.weight_decay},
+        {'params': [p for _, p in named if id(p) not in chosen], 'weight_decay': 0.0},
+    ]
+    if recipe.optimizer == 'lion':
+        return Lion(groups, lr=recipe.learning_rate, betas=_BETAS)
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=_BETAS, fused=True)
+
+
+def learning_rate(recipe: Recipe, step: int) -> float:
+    """Linear warm-up, then a cosine to zero (GRIN, Section 5.2)."""
+    if step < recipe.warmup_steps:
+        return recipe.learning_rate * (step + 1) / recipe.warmup_steps
+    done = (step - recipe.warmup_steps) / max(1, recipe.steps - recipe.warmup_steps)
+    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
