@@ -1,31 +1,78 @@
 """From the spread of a model's samples to a standard deviation that is true.
 
 The samples of a diffusion model agree with each other more than with the truth, so their spread
-ranks errors but does not measure them. Two numbers, fitted once on scenes the model never saw
-and stored in its checkpoint, mend that.
+ranks errors but does not measure them. A few numbers, fitted once on scenes the model never saw
+and stored in its checkpoint, mend that: how far to trust the spread, how much larger errors are at
+some depths than at others, and at the edges of things, where half a pixel decides.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import itertools
+import math
+from dataclasses import dataclass, field
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from .errors import MetricDepthError
+
 ONE_SIGMA = 0.6827  # share of a Gaussian within one standard deviation
+EDGE_REACH = 1  # pixels around one on which its standard deviation depends
+# Metres at which a fit chooses the factor of the range.
+_RANGE_DEPTHS = (0.3, 1.0, 3.0, 8.0, 20.0, 60.0)
+_LARGEST_EDGE = math.log(10)
+_EDGE_UNIT = 0.01  # neighbours on one surface differ by about so much of their depth
+_ROUGHNESS = 1e-3  # price of factors that differ from their neighbours'
+_LEVELLINGS = 20
+_SMALLEST_ERROR = 1e-6  # of depth; there is a logarithm
+_ENOUGH_PIXELS = 500
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """std = hypot(std_scale * spread, std_floor * depth); std_single * depth for one sample.
+    """std = hypot(std_scale * spread, std_floor * depth) * range factor * edge factor.
 
     std_scale has no unit, std_floor and std_single are metres per metre of depth. A single
-    sample leaves no spread to look at: std_single is the model's usual relative error.
+    sample leaves no spread to look at: std_single is the model's usual relative error, which
+    stands for the hypot.
+
+    range_depths, range_factors: the range factor at some depths, metres, growing; linear in
+        log depth between them, constant beyond.
+    edge_power: the edge factor is (1 + e / 0.01) ** edge_power, with e of `edges`.
+
+    Raises:
+        MetricDepthError: a number that is not finite or below 0, or lists that do not match.
     """
 
     std_scale: float = 1.0
     std_floor: float = 0.01
     std_single: float = 0.3
+    range_depths: tuple[float, ...] = field(default=(1.0,), metadata={'later': True})
+    range_factors: tuple[float, ...] = field(default=(1.0,), metadata={'later': True})
+    edge_power: float = field(default=0.0, metadata={'later': True})
+
+    def __post_init__(self) -> None:
+        numbers = {'std_scale': self.std_scale, 'std_floor': self.std_floor,
+                   'std_single': self.std_single, 'edge_power': self.edge_power}  # fmt: skip
+        for name in ('range_depths', 'range_factors'):
+            numbers |= {f'{name}[{i}]': value for i, value in enumerate(getattr(self, name))}
+        for name, value in numbers.items():
+            if not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+                raise MetricDepthError(f'{name} is {value!r}, expected a finite number from 0 on')
+        depths = self.range_depths
+        if len(depths) != len(self.range_factors) or not depths or depths[0] <= 0:
+            raise MetricDepthError(
+                f'range_depths is {depths}, expected as many depths above 0 m as range_factors '
+                f'{self.range_factors}'
+            )
+        if any(far <= near for near, far in itertools.pairwise(depths)):
+            raise MetricDepthError(f'range_depths is {depths}, expected growing depths')
+        if min(self.range_factors) == 0:
+            raise MetricDepthError(
+                f'range_factors is {self.range_factors}, expected numbers above 0'
+            )
 
     def std(self, depth: Tensor, samples: Tensor) -> Tensor:
         """(h, w) metres, one sigma, of the median `depth` (h, w) of `samples` (S, h, w).
@@ -33,13 +80,19 @@ class Calibration:
         NaN where depth is not finite.
         """
         if samples.shape[0] == 1:
-            return torch.where(torch.isfinite(depth), self.std_single * depth, torch.nan)
+            return self._std(depth, self.std_single * depth)
         return self.of_spread(depth, spread(depth, samples))
 
     def of_spread(self, depth: Tensor, spread: Tensor) -> Tensor:
         """(h, w) metres, one sigma, of the depth (h, w) of samples that spread so far (h, w)."""
-        std = torch.hypot(self.std_scale * spread, self.std_floor * depth)
-        return torch.where(torch.isfinite(depth), std, torch.nan)
+        return self._std(depth, torch.hypot(self.std_scale * spread, self.std_floor * depth))
+
+    def _std(self, depth: Tensor, plain: Tensor) -> Tensor:
+        at = depth.new_tensor(self.range_depths)
+        log_factors = depth.new_tensor(self.range_factors).log()
+        log_factor = _hats(depth, at) @ log_factors
+        log_factor = log_factor + self.edge_power * _edge_base(edges(depth)).log()
+        return torch.where(torch.isfinite(depth), log_factor.exp() * plain, torch.nan)
 
 
 def spread(depth: Tensor, samples: Tensor) -> Tensor:
@@ -51,25 +104,101 @@ def spread(depth: Tensor, samples: Tensor) -> Tensor:
     return torch.where(torch.isfinite(samples), samples, depth).std(dim=0)
 
 
-def fit_calibration(depth: Tensor, spread: Tensor, truth: Tensor) -> Calibration:
+def edges(depth: Tensor) -> Tensor:
+    """(h, w) natural logarithm of farthest over nearest of a pixel and its eight neighbours.
+
+    At most ln 10, which an edge to the infinitely far has too; pixels without depth do not count.
+    """
+    none = torch.isnan(depth)
+    size, padding = 2 * EDGE_REACH + 1, EDGE_REACH
+    log_depth = depth.log()[None, None]
+    far = F.max_pool2d(log_depth.masked_fill(none, -torch.inf), size, 1, padding)
+    near = -F.max_pool2d((-log_depth).masked_fill(none, -torch.inf), size, 1, padding)
+    return (
+        (far - near)[0, 0]
+        .nan_to_num(0.0, posinf=_LARGEST_EDGE, neginf=0.0)
+        .clamp(max=_LARGEST_EDGE)
+    )
+
+
+def fit_calibration(depth: Tensor, spread: Tensor, edge: Tensor, truth: Tensor) -> Calibration:
     """The Calibration that is most likely to have made the errors, holding 68 % in one sigma.
 
-    The ratio of floor to scale is the one of greatest likelihood under Laplace's distribution,
-    whose tails are as heavy as those of depth errors; the scale then makes the share true.
+    The shape is the one of greatest likelihood under Laplace's distribution, whose tails are as
+    heavy as those of depth errors; the scale then makes the share true.
 
     Args:
-        depth, spread, truth: (N,) metres, finite, of pixels of held-out frames.
+        depth, spread, edge, truth: (N,), finite, of pixels of held-out frames; metres, and what
+            `edges` says.
     """
-    error, relative_spread = (depth - truth).abs() / depth, spread / depth
-    best = (torch.inf, Calibration())
-    for ratio in torch.logspace(-3, 1, 81).tolist():  # floor / scale
-        shape = torch.hypot(relative_spread, torch.tensor(ratio))
-        # -log likelihood of Laplace's distribution of widths c * shape, at its best c
-        surprise = float(torch.log((error / shape).mean()) + torch.log(shape).mean())
-        if surprise < best[0]:
-            scale = _quantile(error / shape, ONE_SIGMA)
-            best = (surprise, Calibration(scale, scale * ratio, _quantile(error, ONE_SIGMA)))
-    return best[1]
+    depth, spread, edge, truth = (x.to(torch.float64) for x in (depth, spread, edge, truth))
+    error = ((depth - truth).abs() / depth).clamp(min=_SMALLEST_ERROR)
+    relative_spread = spread / depth
+    hats = _hats(depth, depth.new_tensor(_RANGE_DEPTHS))
+    log_edge = _edge_base(edge).log()
+    # Logarithms of floor and of the factors, and the root of the power: unconstrained.
+    start = torch.cat([depth.new_tensor([-2.0, 0.5]), depth.new_zeros(len(_RANGE_DEPTHS))])
+    numbers = start.requires_grad_()
+
+    def log_shape() -> Tensor:
+        return torch.hypot(relative_spread, numbers[0].exp()).log() + log_factor()
+
+    def log_factor() -> Tensor:
+        return hats @ numbers[2:] + numbers[1].square() * log_edge
+
+    def surprise() -> Tensor:
+        optimizer.zero_grad()
+        shape = log_shape()
+        # -log likelihood of Laplace's distribution of widths c * exp(shape), at its best c
+        value = (error / shape.exp()).mean().log() + shape.mean()
+        value = value + _ROUGHNESS * numbers[2:].diff().square().sum()
+        value = value + _ROUGHNESS * numbers[2:].mean().square()  # c has the common factor
+        value.backward()
+        return value
+
+    optimizer = torch.optim.LBFGS([numbers], max_iter=100, line_search_fn='strong_wolfe')
+    optimizer.step(surprise)
+    with torch.no_grad():
+        for _ in range(_LEVELLINGS):
+            too_small = _weighted_quantiles(error / log_shape().exp(), hats, ONE_SIGMA)
+            numbers[2:] += too_small.log() / 2  # half, as neighbours share the pixels between
+        scale = _quantile(error / log_shape().exp(), ONE_SIGMA)
+        return Calibration(
+            std_scale=scale,
+            std_floor=scale * float(numbers[0].exp()),
+            std_single=_quantile(error / log_factor().exp(), ONE_SIGMA),
+            range_depths=_RANGE_DEPTHS,
+            range_factors=tuple(numbers[2:].exp().tolist()),
+            edge_power=float(numbers[1].square()),
+        )
+
+
+def _weighted_quantiles(values: Tensor, weights: Tensor, q: float) -> Tensor:
+    """(K,) quantiles of values (N,), one for each column of the weights (N, K).
+
+    A column that weighs too little to say gets 1.
+    """
+    values, order = values.sort()
+    mass = weights[order].cumsum(0)
+    at = torch.searchsorted(mass.T.contiguous(), q * mass[-1:].T)[:, 0]
+    found = values[at.clamp(max=len(values) - 1)]
+    return torch.where(mass[-1] >= _ENOUGH_PIXELS, found, 1.0)
+
+
+def _hats(depth: Tensor, at: Tensor) -> Tensor:
+    """(..., K) weights that interpolate what is known at the K depths `at`, in log depth."""
+    position = depth.clamp(at[0], at[-1]).nan_to_num(float(at[0])).log()
+    knots = at.log()
+    upper = torch.searchsorted(knots, position.contiguous()).clamp(max=len(knots) - 1)
+    lower = (upper - 1).clamp(min=0)
+    width = torch.where(upper > lower, knots[upper] - knots[lower], 1.0)
+    share = ((position - knots[lower]) / width)[..., None]
+    one_hot = torch.eye(len(knots), dtype=depth.dtype, device=depth.device)
+    return (1 - share) * one_hot[lower] + share * one_hot[upper]
+
+
+def _edge_base(edge: Tensor) -> Tensor:
+    return 1 + edge / _EDGE_UNIT
 
 
 def _quantile(values: Tensor, q: float) -> float:

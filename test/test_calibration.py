@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-import torch
+import math
+from dataclasses import replace
 
-from metric_depth_ros.calibration import Calibration, fit_calibration
+import pytest
+import torch
+from torch import Tensor
+
+from metric_depth_ros.calibration import Calibration, edges, fit_calibration
+from metric_depth_ros.errors import MetricDepthError
+
+
+def within(std: Tensor, depth: Tensor, truth: Tensor) -> float:
+    return float(((truth - depth).abs() < std).float().mean())
 
 
 def test_std_is_scaled_spread_with_a_floor() -> None:
@@ -32,14 +42,73 @@ def test_fit_finds_the_noise_it_was_given() -> None:
     spread = depth * (0.01 + 0.1 * torch.rand(count, generator=generator))
     sigma = torch.hypot(4.0 * spread, 0.05 * depth)
     truth = depth + sigma * torch.randn(count, generator=generator)
-    fitted = fit_calibration(depth, spread, truth)
-    assert abs(fitted.std_scale - 4.0) < 0.2
-    assert abs(fitted.std_floor - 0.05) < 0.02
-    std = torch.hypot(fitted.std_scale * spread, fitted.std_floor * depth)
-    within = ((truth - depth).abs() < std).float().mean()
-    assert abs(within - 0.6827) < 0.005
-    within_single = ((truth - depth).abs() < fitted.std_single * depth).float().mean()
-    assert abs(within_single - 0.6827) < 0.005
+    fitted = fit_calibration(depth, spread, torch.zeros_like(depth), truth)
+
+    # Random depths side by side are all edge, and the fit saw none.
+    std = replace(fitted, edge_power=0.0).of_spread(depth[None], spread[None])[0]
+    torch.testing.assert_close(std, sigma, rtol=0.12, atol=0)
+    assert abs(within(std, depth, truth) - 0.6827) < 0.005
+
+
+def test_fit_finds_that_errors_grow_with_depth_and_at_edges() -> None:
+    generator = torch.Generator().manual_seed(1)
+    count = 60_000
+    depth = torch.exp(4 * torch.rand(count, generator=generator))  # 1 to 55 m
+    edge = torch.where(torch.rand(count, generator=generator) < 0.3, 0.63, 0.0)
+    spread = 0.02 * depth
+    sigma = 0.05 * depth * depth.sqrt() * torch.where(edge > 0, 8.0, 1.0)  # 8 = 64 ** 0.5
+    truth = depth + sigma * torch.randn(count, generator=generator)
+    fitted = fit_calibration(depth, spread, edge, truth)
+    assert abs(fitted.edge_power - 0.5) < 0.03
+    flat = torch.stack([torch.full((3, 3), d) for d in (1.5, 4.0, 15.0, 40.0)])
+    std = torch.stack([fitted.of_spread(d, 0.02 * d) for d in flat])[:, 1, 1]
+    expected = 0.05 * torch.tensor([1.5, 4.0, 15.0, 40.0]) ** 1.5
+    torch.testing.assert_close(std, expected, rtol=0.15, atol=0)
+
+
+def test_range_and_edge_factors_by_hand() -> None:
+    calibration = Calibration(
+        std_scale=1.0, std_floor=0.0, range_depths=(1.0, 4.0), range_factors=(2.0, 8.0),
+        edge_power=0.5,
+    )  # fmt: skip
+    depth = torch.tensor([0.5, 1.0, 2.0, 4.0, 50.0])
+    each = [calibration.of_spread(d.view(1, 1), torch.full((1, 1), 3.0)) for d in depth]
+    # a factor of 2 to the power 1, 1, 2, 3, 3
+    assert [float(std) for std in each] == pytest.approx([6, 6, 12, 24, 24])
+    step = torch.tensor([[1.0, 1.0, torch.e, torch.e]])
+    std = calibration.of_spread(step, torch.ones_like(step))
+    assert float(std[0, 1]) == pytest.approx(2 * math.sqrt(101), rel=1e-5)
+    assert float(std[0, 0]) == pytest.approx(2, rel=1e-5)
+
+
+def test_edges_by_hand() -> None:
+    nan, inf = torch.nan, torch.inf
+    depth = torch.tensor([[1.0, 1.0, 2.0, 2.0, nan, 4.0, inf, 9.0, 9.0]])
+    ln2, ln10 = math.log(2), math.log(10)
+    found = edges(depth)[0]
+    expected = torch.tensor([0.0, ln2, ln2, 0.0, ln2, ln10, ln10, ln10, 0.0])
+    known = [0, 1, 2, 3, 5, 6, 7, 8]
+    torch.testing.assert_close(found[known], expected[known])
+    tall = edges(torch.tensor([[1.0, 1.0], [1.0, 1.0], [1.0, 1.5]]))
+    assert tall[0].tolist() == [0.0, 0.0]
+    assert tall[1:].flatten().tolist() == pytest.approx([math.log(1.5)] * 4)
+    assert edges(torch.full((2, 2), nan)).tolist() == [[0, 0], [0, 0]]
+
+
+@pytest.mark.parametrize(
+    ('numbers', 'message'),
+    [
+        ({'std_scale': -1.0}, 'std_scale is -1.0, expected a finite number from 0 on'),
+        ({'edge_power': math.nan}, 'edge_power is nan'),
+        ({'range_factors': (1.0, 2.0)}, 'expected as many depths above 0 m as range_factors'),
+        ({'range_depths': (2.0, 1.0), 'range_factors': (1.0, 1.0)}, 'expected growing depths'),
+        ({'range_factors': (0.0,)}, 'expected numbers above 0'),
+        ({'range_depths': ('1',)}, r"range_depths\[0\] is '1'"),
+    ],
+)
+def test_numbers_that_cannot_be(numbers: dict, message: str) -> None:
+    with pytest.raises(MetricDepthError, match=message):
+        Calibration(**numbers)
 
 
 def test_fit_turns_to_the_floor_when_the_spread_says_nothing() -> None:
@@ -47,6 +116,6 @@ def test_fit_turns_to_the_floor_when_the_spread_says_nothing() -> None:
     depth = torch.ones(20_000)
     spread = torch.rand(20_000, generator=generator)
     truth = depth + 0.2 * torch.randn(20_000, generator=generator)
-    fitted = fit_calibration(depth, spread, truth)
-    assert abs(fitted.std_floor - 0.2) < 0.02
-    assert fitted.std_scale < 0.1
+    fitted = fit_calibration(depth, spread, torch.zeros_like(depth), truth)
+    std = fitted.of_spread(torch.ones(1, 2), torch.tensor([[0.1, 0.9]]))
+    torch.testing.assert_close(std, torch.full((1, 2), 0.2), rtol=0.1, atol=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,25 @@ def test_round_trip(folder: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == [
         'README.md', 'config.json', 'model.safetensors',
     ]  # fmt: skip
+
+
+def test_a_calibration_by_range_and_edges_survives(folder: Path) -> None:
+    calibration = Calibration(2.0, 0.03, 0.4, (0.5, 2.0, 30.0), (1.5, 1.0, 0.5), 0.25)
+    method = checkpoint.load(folder).method
+    checkpoint.save(folder, method, dataclasses.replace(CARD, calibration=calibration))
+    assert checkpoint.load(folder).card.calibration == calibration
+    edit(folder, calibration={'std_scale': 2.0, 'std_floor': 0.03, 'std_single': math.nan})
+    with pytest.raises(CheckpointError, match=r'config\.json: calibration: std_single is nan'):
+        checkpoint.load(folder)
+
+
+def test_the_three_numbers_of_older_checkpoints_mean_what_they_did(folder: Path) -> None:
+    edit(folder, calibration={'std_scale': 2.0, 'std_floor': 0.03, 'std_single': 0.4})
+    calibration = checkpoint.load(folder).card.calibration
+    depth, spread = torch.tensor([[1.0, 7.0, 40.0]]), torch.tensor([[0.1, 0.2, 3.0]])
+    expected = torch.hypot(2 * spread, 0.03 * depth)
+    torch.testing.assert_close(calibration.of_spread(depth, spread), expected)
+    torch.testing.assert_close(calibration.std(depth, depth[None]), 0.4 * depth)
 
 
 def test_saving_over_an_older_checkpoint_replaces_it(folder: Path) -> None:

@@ -93,3 +93,21 @@ def test_the_error_bar_is_positive_and_grows_with_the_error(predictor: Predictor
         inside += int(((prediction.depth - depth).abs() < prediction.std)[at].sum())
         total += int(at.sum())
     assert 0.4 < inside / total < 0.95  # one sigma; eight frames are few
+
+
+def relative_std(predictor: Predictor, images: torch.Tensor, cameras: tuple[Camera, ...]) -> float:
+    """Mean of std / depth over all pixels that have both."""
+    shares = []
+    for image, camera in zip(images, cameras, strict=True):
+        prediction = predictor(Frame(image, camera))
+        share = prediction.std / prediction.depth
+        shares.append(share[torch.isfinite(share)])
+    return float(torch.cat(shares).mean())
+
+
+def test_what_is_no_scene_at_all_has_a_larger_error_bar(predictor: Predictor) -> None:
+    batch = render_batch(6, 128, 96, torch.Generator().manual_seed(6), split='heldout')
+    generator = torch.Generator().manual_seed(7)
+    noise = torch.randint(0, 256, batch.image.shape, generator=generator, dtype=torch.uint8)
+    known = relative_std(predictor, batch.image, batch.cameras)
+    assert relative_std(predictor, noise, batch.cameras) > 1.2 * known

@@ -6,6 +6,7 @@ import dataclasses
 
 import torch
 
+from ..calibration import Calibration
 from ..checkpoint import Card
 from ..evaluation.metrics import CONFIDENCE_LEVELS, PLAIN, Scores
 from .recipe import Recipe
@@ -123,8 +124,21 @@ def error_bar(card: Card, report: HeldOutReport) -> str:
 |---|---|
 {confident}
 
-Calibration: std = hypot({card.calibration.std_scale:.3f} x spread,
-{card.calibration.std_floor:.3f} x depth), fitted on other held-out frames than these."""
+{calibration_text(card.calibration)}, fitted on other held-out frames than these."""
+
+
+def calibration_text(calibration: Calibration) -> str:
+    """The formula of the standard deviation with its numbers."""
+    factors = ', '.join(
+        f'{factor:.2f} at {depth:g} m'
+        for depth, factor in zip(calibration.range_depths, calibration.range_factors, strict=True)
+    )
+    return (
+        f'Calibration: std = hypot({calibration.std_scale:.3f} x spread, '
+        f'{calibration.std_floor:.3f} x depth)\nx a factor of the range ({factors})\n'
+        f'x (1 + e / 0.01) ** {calibration.edge_power:.2f}, where e is the logarithm of farthest '
+        f'over nearest\namong a pixel and its neighbours'
+    )
 
 
 def curve_table(curve: list[dict[str, float]]) -> str:

@@ -14,7 +14,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from ..calibration import Calibration, fit_calibration, spread
+from ..calibration import Calibration, edges, fit_calibration, spread
 from ..evaluation.metrics import (
     PLAIN,
     Scores,
@@ -155,7 +155,7 @@ def calibrate(
     """Fit the error bar on every other frame of the pool and judge everything on the rest."""
     generator = torch.Generator().manual_seed(seed)
     pixels = [
-        _pixels(frame, frame.spread, generator)
+        _pixels(frame, [frame.spread, edges(frame.depth)], generator)
         for frame in predict(method, pool, range(0, len(pool), 2), seed=seed)
     ]
     calibration = fit_calibration(*torch.cat(pixels, dim=1))
@@ -175,7 +175,7 @@ def report(
     truths = [frame.truth for frame in frames]
     constant, rows = best_constant(truths), row_means(truths)
     regressions = [(f.regression, f.truth) for f in frames if f.regression is not None]
-    pixels = [_pixels(f, calibration.of_spread(f.depth, f.spread), generator) for f in frames]
+    pixels = [_pixels(f, [calibration.of_spread(f.depth, f.spread)], generator) for f in frames]
     thirds = torch.tensor([f.fov_deg for f in frames]).quantile(torch.tensor([1 / 3, 2 / 3]))
     low, high = thirds.tolist()
     return HeldOutReport(
@@ -269,9 +269,10 @@ def _by_range(frames: Sequence[HeldOutFrame]) -> tuple[Part, ...]:
     return tuple(parts)
 
 
-def _pixels(frame: HeldOutFrame, values: Tensor, generator: torch.Generator) -> Tensor:
-    """(3, n) depth, value and truth of a random few pixels that have all three."""
-    stacked = torch.stack((frame.depth, values, frame.truth)).flatten(1)
+def _pixels(frame: HeldOutFrame, values: Sequence[Tensor], generator: torch.Generator) -> Tensor:
+    """(2 + len(values), n) depth, values and truth of a random few pixels that have them all."""
+    truth = frame.truth.where(PLAIN.valid(frame.truth), torch.nan)
+    stacked = torch.stack((frame.depth, *values, truth)).flatten(1)
     usable = torch.isfinite(stacked).all(0).nonzero()[:, 0]
     chosen = torch.randperm(len(usable), generator=generator)[:_PIXELS_PER_FRAME]
     return stacked[:, usable[chosen]]
