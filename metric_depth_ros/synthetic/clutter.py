@@ -137,6 +137,8 @@ def socket_strip(b: SceneBuilder) -> None:
 
 def crates(b: SceneBuilder) -> None:
     """A stack of cartons."""
+    if not b.content.clutter:
+        return
     r = b.random
     z = 0.0
     for _ in range(r.choice((1, 1, 2, 3))):

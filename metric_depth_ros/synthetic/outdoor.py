@@ -7,16 +7,15 @@ a held-out scene is a yard, which training never sees.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from random import Random
 
 from . import furniture as f
 from . import street as s
-from .builder import Material, SceneBuilder
+from .builder import Material, SceneBuilder, Thing
 from .clutter import crates
 from .content import Content
 from .floor import Floor
-from .people import person
+from .people import people_walking, person
 
 
 def lay_out(random: Random, split: str, content: Content | None = None) -> SceneBuilder:
@@ -77,9 +76,12 @@ def street(b: SceneBuilder) -> None:
             setback += side * deep
         houses(b, setback, side)
     for _ in range(r.randint(0, 2)):
-        with b.at(r.uniform(4, 25) * r.choice((-1, 1)), r.choice((-0.5, 0.5)) * lane, 0,
-                  r.choice((0.0, math.pi))):  # fmt: skip
-            s.car(b)
+        side = r.choice((-1, 1))  # keeps to the right
+        heading = 0.0 if side < 0 else math.pi
+        b.place(s.car, r.uniform(5, 30) * r.choice((-1, 1)), side * 0.5 * lane, 0, heading)
+    if r.random() < 0.25:
+        for i in range(4):
+            b.place(s.cone, r.uniform(-2, 14), r.choice((-0.5, 0.5)) * road + i * 0.2)
 
 
 def markings(b: SceneBuilder, road: float, lane: float) -> None:
@@ -103,13 +105,15 @@ def furniture_line(b: SceneBuilder, y: float, z: float, side: int) -> None:
     """Lamps, trees, signs, bins and people along the kerb."""
     r = b.random
     x = r.uniform(-28, -20)
-    kinds = (s.tree, s.street_lamp, s.sign, s.bollard, s.dustbin, person, s.bench)
+    kinds: tuple[Thing, ...] = (
+        s.tree, s.street_lamp, s.sign, s.bollard, s.dustbin, person, s.bench, s.bicycle,
+        s.traffic_light, people_walking, person, crates,
+    )  # fmt: skip
     main = r.choice(kinds[:3])
     while x < 30:
         x += r.uniform(4, 12)
         thing = main if r.random() < 0.5 else r.choice(kinds)
-        with b.at(x, y + r.uniform(-0.1, 0.5) * -side, z, side * math.pi / 2):
-            thing(b)
+        b.place(thing, x, y + r.uniform(-0.1, 0.5) * -side, z, side * math.pi / 2)
 
 
 def cars(b: SceneBuilder, y: float, side: int) -> None:
@@ -120,8 +124,7 @@ def cars(b: SceneBuilder, y: float, side: int) -> None:
     x = r.uniform(-22, -16)
     while x < 24:
         if r.random() < 0.45:
-            with b.at(x, y + r.uniform(-0.1, 0.1), 0, 0.0 if side < 0 else math.pi):
-                s.car(b)
+            b.place(s.car, x, y + r.uniform(-0.1, 0.1), 0, 0.0 if side < 0 else math.pi)
         x += r.uniform(5.2, 7.0)
 
 
@@ -135,8 +138,7 @@ def houses(b: SceneBuilder, y: float, side: int) -> None:
                       -side * math.pi / 2):  # fmt: skip
                 s.house(b, wide, r.uniform(8, 12), r.randint(1, 6))
         elif r.random() < 0.6:
-            with b.at(x + wide / 2, y + side * r.uniform(2, 6), 0):
-                s.tree(b)
+            b.place(s.tree, x + wide / 2, y + side * r.uniform(2, 6))
         x += wide + r.choice((0.0, 0.0, r.uniform(1, 5)))
 
 
@@ -150,13 +152,12 @@ def car_park(b: SceneBuilder) -> None:
         for i in range(-5, 6):
             b.box((i * 2.5, y, 0.002), (0.1, 5.0, 0.006), paint)
             if r.random() < 0.5 and i < 5:
-                with b.at(i * 2.5 + 1.25, y + r.uniform(-0.3, 0.3), 0,
-                          r.choice((-1, 1)) * math.pi / 2 + r.uniform(-0.05, 0.05)):  # fmt: skip
-                    s.car(b)
+                yaw = r.choice((-1, 1)) * math.pi / 2 + r.uniform(-0.05, 0.05)
+                b.place(s.car, i * 2.5 + 1.25, y + r.uniform(-0.3, 0.3), 0, yaw)
     side = r.choice((-1, 1))
     with b.at(r.uniform(-10, 10), side * r.uniform(14, 22), 0, -side * math.pi / 2):
         shed(b)
-    scatter(b, (s.street_lamp, person, s.tree, s.bollard), 7, 20, clear=3)
+    scatter(b, (s.street_lamp, person, s.tree, s.bollard, s.cone), 9, 20, clear=3)
 
 
 def shed(b: SceneBuilder) -> None:
@@ -176,8 +177,11 @@ def park(b: SceneBuilder) -> None:
     path = b.material(r.choice(('pavement', 'road')), gloss=0)
     b.box((0, 0, 0.01), (400, r.uniform(1.5, 4.0), 0.03), path, yaw=r.uniform(-0.1, 0.1))
     scatter(
-        b, (s.tree, s.tree, s.bush, s.bench, person, s.street_lamp, s.dustbin), 32, 26, clear=2
-    )
+        b,
+        (s.tree, s.tree, s.tree, s.bush, s.bench, person, s.street_lamp, s.dustbin, s.hedge,
+         people_walking, s.bicycle),
+        34, 26, clear=2,
+    )  # fmt: skip
     if r.random() < 0.7:
         side = r.choice((-1, 1))
         with b.at(r.uniform(-5, 5), side * r.uniform(5, 12), 0, math.pi / 2):
@@ -186,6 +190,40 @@ def park(b: SceneBuilder) -> None:
         yaw, far = r.uniform(-math.pi, math.pi), r.uniform(20, 60)
         with b.at(far * math.cos(yaw), far * math.sin(yaw), 0, yaw + math.pi):
             s.house(b, r.uniform(8, 16), 9.0, r.randint(1, 4))
+
+
+def trail(b: SceneBuilder) -> None:
+    """Off the road: a track between trees, rocks, logs and mounds."""
+    r = b.random
+    ground(b, 'lawn')
+    track = b.material(r.choice(('road', 'pavement', 'bark')), gloss=0)
+    yaw = r.uniform(-0.15, 0.15)
+    for y in (-0.8, 0.8) if r.random() < 0.5 else (0.0,):
+        b.box((0, y, 0.005), (300, r.uniform(0.4, 0.7) if y else 2.2, 0.02), track, yaw=yaw)
+    earth = b.material('lawn', gloss=0)
+    for _ in range(r.randint(3, 8)):
+        far, around = r.uniform(7, 40), r.uniform(-math.pi, math.pi)
+        size = (r.uniform(3, 14), r.uniform(3, 14), r.uniform(0.4, 3.0))
+        b.ellipsoid((far * math.cos(around), far * math.sin(around), 0), size, earth)
+    wild = (s.tree, s.tree, s.tree, s.tree, s.bush, s.bush, s.rock, s.rock, s.log, person)
+    scatter(b, wild, 45, 26, clear=1.5)
+    if r.random() < 0.5:
+        with b.at(0, r.choice((-1, 1)) * r.uniform(3, 7), 0, math.pi / 2):
+            s.fence(b, r.uniform(15, 30))
+
+
+def square(b: SceneBuilder) -> None:
+    """A market square with stalls, planters and people between houses; held out of training."""
+    r = b.random
+    ground(b, 'pavement')
+    for yaw in (0.0, math.pi / 2, math.pi, -math.pi / 2):
+        far = r.uniform(16, 32)
+        with b.at(far * math.cos(yaw), far * math.sin(yaw), 0, yaw + math.pi):
+            for i in range(r.randint(1, 3)):
+                with b.at(0, (i - 1) * 14.0):
+                    s.house(b, r.uniform(9, 13.5), 9.0, r.randint(2, 5))
+    things = (s.stall, s.planter, person, people_walking, s.bench, s.street_lamp, s.dustbin, s.car)
+    scatter(b, things, 26, 18, clear=2)
 
 
 def yard(b: SceneBuilder) -> None:
@@ -201,7 +239,7 @@ def yard(b: SceneBuilder) -> None:
 
 
 def scatter(
-    b: SceneBuilder, things: tuple[Callable, ...], count: int, radius: float, *, clear: float
+    b: SceneBuilder, things: tuple[Thing, ...], count: int, radius: float, *, clear: float
 ) -> None:
     """Stands things around at random, denser near the middle, none within `clear` metres of it."""
     r = b.random
@@ -210,8 +248,7 @@ def scatter(
         far, yaw = clear + (radius - clear) * r.random() ** 0.8, r.uniform(-math.pi, math.pi)
         x, y = far * math.cos(yaw), far * math.sin(yaw)
         if taken.take(x, y, 2.4, 2.4):
-            with b.at(x, y, 0, r.uniform(-math.pi, math.pi)):
-                r.choice(things)(b)
+            b.place(r.choice(things), x, y, 0, r.uniform(-math.pi, math.pi))
 
 
 def horizon(b: SceneBuilder) -> None:
@@ -229,7 +266,7 @@ def horizon(b: SceneBuilder) -> None:
             b.ellipsoid((x, y, 0), size, b.material('leaves', gloss=0, scale=6.0))
 
 
-LAYOUTS: dict[str, tuple[Callable[[SceneBuilder], None], ...]] = {
-    'train': (street, street, street, car_park, park),
-    'heldout': (yard,),
+LAYOUTS: dict[str, tuple[Thing, ...]] = {
+    'train': (street, street, street, street, car_park, park, trail),
+    'heldout': (yard, square),
 }

@@ -174,6 +174,7 @@ def _flaws(scenes: Scenes, pose: Tensor, rays: Tensor) -> Tensor:
         + (near > 0.06).float()
         + filled.float()
         + blank.float()
+        + ((middle < 0.9) & (largest > 0.6) & ~outdoor).float()
         + (nothing > torch.where(outdoor, 0.55, 0.12)).float()
     )
 
