@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 
 import torch
 import torch.nn.functional as F
@@ -24,13 +24,37 @@ CHUNK_RAYS = 40_000
 
 @dataclass(frozen=True)
 class Appearance:
-    """What makes a picture look real; each a switch, each off leaves depth as it is."""
+    """What makes a picture look real; each a switch, each off leaves depth as it is.
 
+    textures: pictures on surfaces, not one mean colour each.
+    variation: colours, contrast, scale and stains that differ from scene to scene.
+    shadows, soft_shadows: of the sun and of the first lamp; with edges that are not sharp.
+    occlusion: corners that less ambient light reaches.
+    unevenness: ambient light that fades across a room, as from a window.
+    bounce: light and colour from surfaces nearby.
+    gloss: sky, sun and lamps mirrored in floors, furniture and cars.
+    haze: distance takes on the horizon's colour.
+    weather: overcast days and nights outdoors.
+    sensor: what the camera does to the light, with switches of its own.
+    """
+
+    textures: bool = True
+    variation: bool = True
     shadows: bool = True
+    soft_shadows: bool = True
     occlusion: bool = True
+    unevenness: bool = True
+    bounce: bool = True
     gloss: bool = True
     haze: bool = True
+    weather: bool = True
     sensor: sensor.Sensor = field(default_factory=sensor.Sensor)
+
+    @classmethod
+    def plain(cls) -> Appearance:
+        """Everything off: Lambert's law, one colour a surface, an ideal camera."""
+        off = {f.name: False for f in fields(cls) if f.name != 'sensor'}
+        return cls(**off, sensor=sensor.Sensor.ideal())
 
 
 @dataclass(frozen=True)
@@ -102,6 +126,8 @@ def _view(
     scenes: Scenes, origins: Tensor, directions: Tensor, clouds: Tensor, appearance: Appearance
 ) -> tuple[Tensor, Tensor]:
     """Radiance (B, H, W, 3) and ray distance (B, H, W), +inf where there is sky."""
+    if appearance.weather:
+        scenes = replace(scenes, lights=light.weather(scenes))
     hits = cast(scenes, origins, directions)
     ray_distance = torch.where(hits.ray_distance < SKY_DISTANCE, hits.ray_distance, torch.inf)
     found = ray_distance.isfinite()
@@ -109,11 +135,20 @@ def _view(
     cosine = (place.normal * directions).sum(-1).abs().clamp(min=0.05)
     distance = torch.where(found, ray_distance, 1.0)
     footprint = distance * _pixel_angle(directions) / cosine.sqrt()
-    colour = materials.albedo(scenes, hits.primitive, place.local, place.local_normal, footprint)
-    occlusion = torch.ones_like(ray_distance)
+    colour = materials.albedo(
+        scenes, hits.primitive, place.local, place.local_normal, footprint,
+        variation=appearance.variation, textured=appearance.textures,
+    )  # fmt: skip
+    ambient = torch.ones_like(ray_distance)
     if appearance.occlusion:
-        occlusion = light.ambient_occlusion(place.position, place.normal, found)
-    arriving = light.irradiance(scenes, place, occlusion, shadows=appearance.shadows)
+        ambient = light.ambient_occlusion(place.position, place.normal, found)
+    if appearance.unevenness:
+        ambient = ambient * light.unevenness(scenes, place.position)
+    arriving = light.irradiance(
+        scenes, place, ambient, shadows=appearance.shadows, soft=appearance.soft_shadows
+    )
+    if appearance.bounce:
+        arriving = arriving + light.bounce(scenes, colour * arriving, found)
     radiance = colour * (arriving + gather(scenes.glow, hits.primitive)[..., None])
     if appearance.gloss:
         share = gather(scenes.gloss, hits.primitive)

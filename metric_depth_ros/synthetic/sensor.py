@@ -40,16 +40,16 @@ class Sensor:
     exposure: float = 0.6
     white_balance: float = 0.12
     gamma: float = 0.15
-    contrast: float = 0.25
+    contrast: float = 0.2
     saturation: float = 0.3
     vignette: float = 0.4
     blur: float = 1.1
     motion: float = 4.0
-    noise: float = 9.0
-    chroma_noise: float = 5.0
-    mosaic: float = 0.35
-    sharpening: float = 0.8
-    jpeg: float = 0.6
+    noise: float = 8.0
+    chroma_noise: float = 4.0
+    mosaic: float = 0.25
+    sharpening: float = 0.6
+    jpeg: float = 0.5
 
     @classmethod
     def ideal(cls) -> Sensor:
@@ -90,7 +90,8 @@ class _Draw:
 
 
 def _through_the_lens(picture: Tensor, sensor: Sensor, draw: _Draw) -> Tensor:
-    defocus, falloff = draw.uniform() ** 2, draw.uniform() ** 2
+    # Never quite zero: a pixel integrates light over its area, and lenses are not perfect.
+    defocus, falloff = 0.42 + 0.58 * draw.uniform() ** 3, draw.uniform() ** 2
     # Most frames of a hand-held camera are sharp; the rest are smeared.
     length, angle = (2.5 * draw.uniform() - 1.5).clamp(min=0), draw.uniform(0, math.pi)
     if sensor.motion:
@@ -105,7 +106,7 @@ def _through_the_lens(picture: Tensor, sensor: Sensor, draw: _Draw) -> Tensor:
 def _on_the_sensor(picture: Tensor, sensor: Sensor, draw: _Draw, noise_from: Generator) -> Tensor:
     """Linear values of 0 to 1, with the light's colour as the white balance left it."""
     stops, cast, rest = draw.normal(), draw.normal(), draw.normal(3)
-    grain, share, mosaic = draw.uniform() ** 2, draw.uniform(), draw.uniform()
+    grain, share, mosaic = draw.uniform() ** 3, draw.uniform(), draw.uniform()
     picture = picture * automatic_exposure(picture) * 2 ** (sensor.exposure * stops)
     warm = torch.tensor([1.0, 0.05, -1.0], device=picture.device)[:, None, None]
     gains = (sensor.white_balance * (cast * warm + 0.3 * rest)).exp()
@@ -121,7 +122,7 @@ def _on_the_sensor(picture: Tensor, sensor: Sensor, draw: _Draw, noise_from: Gen
 def _developed(picture: Tensor, sensor: Sensor, draw: _Draw) -> Tensor:
     strength, grey_share, harsh = draw.normal(), draw.uniform(), draw.uniform()
     exponent, steep, halo = draw.normal(), draw.normal(), draw.uniform() ** 2
-    blotches, in_file, quality = draw.uniform() ** 3, draw.uniform(), draw.uniform(30, 95)
+    blotches, in_file, quality = draw.uniform() ** 3, draw.uniform(), 95 - 65 * draw.uniform() ** 2
     coarse = draw.normal(3 * 12 * 16).reshape(-1, 3, 12, 16)
     if sensor.saturation:
         amount = (1 + sensor.saturation * strength).clamp(0, 1.7)
