@@ -33,7 +33,6 @@ def model_card(
     parameters = sum(p.numel() for p in method.parameters())
     seconds = sum(line['seconds'] for line in curve)
     sources = '\n'.join(f'- {source.describe()}' for source in recipe.data)
-    sources = ';\n'.join(source.describe() for source in recipe.data)
     fields = '\n'.join(f'{k}: {v}' for k, v in dataclasses.asdict(recipe).items())
     return f"""# {recipe.name}
 
