@@ -79,6 +79,25 @@ def convert(hint: Any, value: Any, label: str) -> Any:
     return value
 
 
+def signature(value: Any) -> str:
+    """Text that two values share if they say the same: fields at their default are left out.
+
+    So a field that a later version adds, with a default that changes nothing, changes none.
+    """
+    if isinstance(value, tuple):
+        return f'({", ".join(map(signature, value))})'
+    if not dataclasses.is_dataclass(value):
+        return repr(value)
+    said = []
+    for f in dataclasses.fields(value):
+        default = f.default
+        if f.default_factory is not dataclasses.MISSING:
+            default = f.default_factory()
+        if (current := getattr(value, f.name)) != default:
+            said.append(f'{f.name}={signature(current)}')
+    return f'{type(value).__name__}({", ".join(said)})'
+
+
 def _tuple(hints: tuple[Any, ...], value: Any, label: str) -> tuple[Any, ...]:
     count = None if hints[-1] is Ellipsis else len(hints)
     if not isinstance(value, (list, tuple)) or count not in (None, len(value)):

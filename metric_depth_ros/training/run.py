@@ -15,11 +15,12 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from ..errors import MetricDepthError
 from .curve import Curve
 from .feed import Feed
+from .fields import signature
 from .lion import Lion
 from .objectives import OBJECTIVES
 from .recipe import Recipe
+from .schedule import seed_of
 
-_WORD = 2**32
 _BETAS = (0.9, 0.99)
 
 
@@ -37,8 +38,9 @@ class Run:
     def step(self, step: int, feed: Feed, device: torch.device) -> dict[str, float]:
         """Take step number `step`; its losses."""
         recipe = self.recipe
-        cpu = torch.Generator().manual_seed(recipe.seed * _WORD + step)
-        generator = torch.Generator(device).manual_seed(recipe.seed * _WORD + step)
+        seed = seed_of(recipe.seed, 'step', step, 0)
+        cpu = torch.Generator().manual_seed(seed)
+        generator = torch.Generator(device).manual_seed(seed)
         batch = feed.batch(step, cpu, device)
         for group in self.optimizer.param_groups:
             group['lr'] = learning_rate(recipe, step)
@@ -70,7 +72,7 @@ class Run:
         """Write the state; the old one stays until the new one is whole."""
         partial = path.with_suffix('.partial')
         tensors = {k: v.detach().cpu().contiguous().clone() for k, v in self.tensors().items()}
-        about = {'step': str(step), 'recipe': repr(self.recipe), 'curve': curve.pending()}
+        about = {'step': str(step), 'recipe': signature(self.recipe), 'curve': curve.pending()}
         save_file(tensors, partial, metadata=about)
         partial.replace(path)
 
@@ -82,7 +84,7 @@ class Run:
                 saved = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         except (SafetensorError, OSError) as error:
             raise MetricDepthError(f'{path} is not the state of a run: {error}') from None
-        if metadata.get('recipe') != repr(self.recipe):
+        if metadata.get('recipe') != signature(self.recipe):
             raise MetricDepthError(
                 f'{path} was made by another recipe: resume with the recipe it began with, or '
                 f'choose another --out'

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from metric_depth_ros.methods.grin import GrinConfig
+from metric_depth_ros.training.fields import signature
 from metric_depth_ros.training.recipe import (
     RECIPES,
     Augmentation,
@@ -99,6 +100,18 @@ def test_malformed_recipes(tmp_path: Path, changes: dict, message: str) -> None:
         load_recipe(path)
     assert str(caught.value).startswith(f'{path}: ')
     assert '\n' not in str(caught.value)
+
+
+def test_a_signature_holds_what_differs_from_the_defaults(tmp_path: Path) -> None:
+    recipe = load_recipe(recipe_file(tmp_path, data=[INDOOR, OUTDOOR], optimizer='lion'))
+    text = signature(recipe)
+    assert "optimizer='lion'" in text
+    assert 'data=(SyntheticData(frames=6, width=160,' in text
+    assert 'supervised_share' not in text
+    assert signature(dataclasses.replace(recipe, supervised_share=0.5)) != text
+    other = dataclasses.replace(recipe.data[1], seed=7)
+    assert signature(dataclasses.replace(recipe, data=(recipe.data[0], other))) != text
+    assert signature(load_recipe(tmp_path / 'recipe.yaml')) == text
 
 
 def test_what_is_not_yaml(tmp_path: Path) -> None:
