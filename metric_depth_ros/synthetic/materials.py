@@ -13,11 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from . import chance, textures, textures_heldout
+from . import chance, textures, textures_heldout, textures_train
 from .raycast import gather
 from .scene import Face, Kind, Scenes
 
-SPLITS = {'train': textures.TRAIN, 'heldout': textures_heldout.HELDOUT}
+SPLITS = {'train': textures_train.TRAIN, 'heldout': textures_heldout.HELDOUT}
 # How many different textures a role has: of each of its families, and at least.
 MEMBERS, FEWEST = 3, 7
 LEVELS = 8  # 256 texels down to 2

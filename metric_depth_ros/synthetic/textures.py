@@ -1,8 +1,9 @@
 """Texture families: square, seamless pictures of real size, drawn once per process.
 
 A family is a function (generator) -> Texture; each call draws another member of it. Training
-families (here) and held-out ones (textures_heldout.py) are disjoint, so that accuracy on the
-held-out ones tells whether depth was read from structure or from a texture known by heart.
+families (here, textures_built.py, textures_printed.py) and held-out ones (textures_heldout.py)
+are disjoint, so that accuracy on the held-out ones tells whether depth was read from structure
+or from a texture known by heart.
 
 Sizes are those of the real thing, because they are what makes metric scale visible: tiles 0.2 to
 0.6 m, bricks 0.25 x 0.075 m with joints, planks 0.1 to 0.2 m, storeys of about 3 m.
@@ -81,7 +82,7 @@ def paint(base: Tensor, variation: Tensor) -> Tensor:
     return (base * (1 + variation[..., None])).clamp(0, 1)
 
 
-def _cells(columns: int, rows: int, joint: tuple[float, float], shift: float) -> tuple:
+def cells(columns: int, rows: int, joint: tuple[float, float], shift: float) -> tuple:
     """A wall of rows x columns, each row shifted: (is_joint, cell number) as (SIZE, SIZE)."""
     x, y = axes()
     row = (y * rows).floor()
@@ -92,7 +93,7 @@ def _cells(columns: int, rows: int, joint: tuple[float, float], shift: float) ->
     return is_joint, (row * columns + column).long()
 
 
-def _laid(
+def laid(
     generator: Generator,
     columns: int,
     rows: int,
@@ -103,7 +104,7 @@ def _laid(
     spread: float,
     grain: Tensor,
 ) -> Tensor:
-    is_joint, cell = _cells(columns, rows, joint, shift)
+    is_joint, cell = cells(columns, rows, joint, shift)
     tone = 1 + spread * torch.randn(rows * columns, 1, generator=generator)
     picture = paint(base * tone[cell], grain)
     return torch.where(is_joint[..., None], paint(joint_colour, grain), picture)
@@ -130,7 +131,7 @@ def planks(generator: Generator) -> Texture:
     base = colour(generator, 0.12, 0.45, 0.2) * torch.tensor([1.35, 1.0, 0.65])
     grain = 0.12 * noise(generator, 1.1, (1, 8)) + 0.05 * noise(generator, 0.6)
     joint = (0.012, 0.06)
-    picture = _laid(generator, 2, rows, joint, 0.63, base, base * 0.35, 0.14, grain)
+    picture = laid(generator, 2, rows, joint, 0.63, base, base * 0.35, 0.14, grain)
     return Texture(picture, (2.4, rows * width))
 
 
@@ -145,7 +146,7 @@ def tiles(generator: Generator) -> Texture:
     joint = 0.008 / side + 0.01
     grain = 0.05 * noise(generator, 1.1) + 0.02 * noise(generator, 0.4)
     base, line = colour(generator, 0.25, 0.8, 0.25), colour(generator, 0.15, 0.6, 0.1)
-    picture = _laid(generator, count, count, (joint, joint), 0, base, line, 0.05, grain)
+    picture = laid(generator, count, count, (joint, joint), 0, base, line, 0.05, grain)
     return Texture(picture, (count * side, count * side))
 
 
@@ -153,7 +154,7 @@ def bricks(generator: Generator) -> Texture:
     grain = 0.1 * noise(generator, 0.7)
     base = colour(generator, 0.15, 0.4, 0.2) * torch.tensor([1.5, 0.85, 0.65])
     line = colour(generator, 0.35, 0.6, 0.1)
-    picture = _laid(generator, 6, 20, (0.045, 0.15), 0.5, base, line, 0.15, grain)
+    picture = laid(generator, 6, 20, (0.045, 0.15), 0.5, base, line, 0.15, grain)
     return Texture(picture, (6 * 0.215, 20 * 0.075))
 
 
@@ -194,7 +195,7 @@ def paving(generator: Generator) -> Texture:
     count, side = 6, uniform(generator, 0.25, 0.6)
     grain = 0.1 * noise(generator, 0.8)
     base = colour(generator, 0.2, 0.5, 0.12)
-    picture = _laid(generator, count, count, (0.04, 0.04), 0.5, base, base * 0.5, 0.08, grain)
+    picture = laid(generator, count, count, (0.04, 0.04), 0.5, base, base * 0.5, 0.08, grain)
     return Texture(picture, (count * side, count * side))
 
 
@@ -317,28 +318,3 @@ def corrugated(generator: Generator) -> Texture:
     wave = 0.25 * torch.sin(2 * torch.pi * 10 * x).expand(SIZE, SIZE)
     base = colour(generator, 0.15, 0.6, 0.6)
     return Texture(paint(base, wave + 0.08 * noise(generator, 1.2, (6, 1))), (2.5, 2.5))
-
-
-# Which families may serve as what. A role has families of its own in each split.
-TRAIN: dict[str, tuple[Family, ...]] = {
-    'wall': (plaster, plaster, plaster, stripes, bricks, concrete, lacquer),
-    'floor': (planks, tiles, carpet, planks, tiles, concrete),
-    'ceiling': (plaster,),
-    'wood': (wood, lacquer, wood),
-    'fabric': (fabric, fabric, carpet),
-    'metal': (steel, lacquer),
-    'box': (lacquer, wood, corrugated),
-    'front': (drawers,),
-    'door': (panel_door,),
-    'picture': (poster,),
-    'screen': (screen,),
-    'books': (books,),
-    'road': (asphalt, asphalt, concrete),
-    'pavement': (paving, paving, concrete),
-    'lawn': (grass,),
-    'facade': (facade, facade, facade, bricks, plaster),
-    'shed': (corrugated, bricks, concrete),
-    'leaves': (foliage,),
-    'bark': (bark,),
-    'car': (lacquer,),
-}

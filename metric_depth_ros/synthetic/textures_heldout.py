@@ -127,7 +127,7 @@ def pebbledash(generator: Generator) -> Texture:
     return Texture(paint(colour(generator, 0.3, 0.7, 0.2), grain), (1.2, 1.2))
 
 
-# The same roles as textures.TRAIN.
+# The same roles as textures_train.TRAIN.
 HELDOUT: dict[str, tuple[Family, ...]] = {
     'wall': (pebbledash, damask, marble, stones),
     'floor': (parquet, checker, terrazzo),

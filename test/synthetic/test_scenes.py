@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import math
+from random import Random
 
 import pytest
 import torch
 
 from metric_depth_ros import geometry
 from metric_depth_ros.errors import MetricDepthError
-from metric_depth_ros.synthetic import make_scenes, random_camera, random_pose
+from metric_depth_ros.synthetic import Content, make_scenes, random_camera, random_pose
+from metric_depth_ros.synthetic.builder import SceneBuilder, stack
 from metric_depth_ros.synthetic.cameras import HELDOUT_FOV, LENSES, clearance, look
-from metric_depth_ros.synthetic.styles import STYLES
+from metric_depth_ros.synthetic.floor import Floor
 from metric_depth_ros.synthetic.outdoor import LAYOUTS
+from metric_depth_ros.synthetic.people import person, sitter
 from metric_depth_ros.synthetic.scene import Kind
-from metric_depth_ros.synthetic.textures import SIZE, TRAIN
+from metric_depth_ros.synthetic.styles import STYLES
+from metric_depth_ros.synthetic.textures import SIZE
 from metric_depth_ros.synthetic.textures_heldout import HELDOUT
+from metric_depth_ros.synthetic.textures_train import TRAIN
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -93,3 +98,77 @@ def test_every_pixel_of_a_random_camera_has_a_ray(lens):
         camera = random_camera(96, 72, generator, fov_deg=(fov, fov), lens=lens)
         assert camera.distortion_model == lens
         assert geometry.rays(camera).isfinite().all()
+
+
+def extent(scenes) -> tuple[torch.Tensor, torch.Tensor]:
+    """Corners of the axis-aligned box around one scene's solids."""
+    solid = scenes.kind[0] != Kind.NONE
+    reach = (scenes.rotation[0].abs() @ scenes.half_size[0, :, :, None])[solid, :, 0]
+    centre = scenes.centre[0][solid]
+    return (centre - reach).amin(0), (centre + reach).amax(0)
+
+
+def drawn(things, **switches):
+    b = SceneBuilder(Random(3), 'train', outdoor=True, content=Content(**switches))
+    for thing in things:
+        b.place(thing, 1.0, 2.0, 0.0, 0.7)
+    return b
+
+
+def test_without_parts_a_thing_is_the_box_around_it():
+    from metric_depth_ros.synthetic.furniture import chair
+
+    parts, box = drawn([chair]), drawn([chair], parts=False)
+    assert len(parts.rows) > 5
+    assert len(box.rows) == 1
+    # A box turned like the thing: seen along the axes it reaches at least as far, and no
+    # higher or lower.
+    low, high = extent(stack([parts]))
+    box_low, box_high = extent(stack([box]))
+    torch.testing.assert_close(box_low[2], low[2])
+    torch.testing.assert_close(box_high[2], high[2])
+    assert (box_low <= low + 1e-4).all()
+    assert (box_high >= high - 1e-4).all()
+    assert (box_high - box_low < 2 * (high - low)).all()
+
+
+def test_people_stand_on_the_ground_are_of_human_size_and_can_be_left_out():
+    for seed in range(8):
+        b = SceneBuilder(Random(seed), 'train', outdoor=True)
+        b.place(person, 0, 0)
+        low, high = extent(stack([b]))
+        assert abs(low[2]) < 0.06
+        assert 0.95 < high[2] < 2.05
+        assert (high - low)[:2].max() < 1.3
+    assert not drawn([person, sitter], people=False).rows
+
+
+@pytest.mark.parametrize('switch', ['parts', 'clutter', 'people', 'arrangement'])
+def test_every_switch_of_content_changes_scenes(switch):
+    def counts(content):
+        scenes = make_scenes('indoor', 24, seeded(5), content=content)
+        return (scenes.kind != Kind.NONE).sum(1)
+
+    full, less = counts(Content()), counts(Content(**{switch: False}))
+    assert not torch.equal(full, less)
+    if switch != 'arrangement':
+        assert less.float().mean() < full.float().mean()
+
+
+def test_rods_reach_from_one_end_to_the_other():
+    b = SceneBuilder(Random(0), 'train', outdoor=True)
+    start, end = torch.tensor([0.2, -0.1, 0.3]), torch.tensor([-0.4, 0.5, 1.0])
+    b.rod(tuple(start.tolist()), tuple(end.tolist()), 0.02, b.material('metal'))
+    scenes = stack([b])
+    axis = scenes.rotation[0, 0, :, 2] * scenes.half_size[0, 0, 2]
+    torch.testing.assert_close(scenes.centre[0, 0] + axis, end, atol=1e-5, rtol=0)
+    torch.testing.assert_close(scenes.centre[0, 0] - axis, start, atol=1e-5, rtol=0)
+
+
+def test_floors_give_each_place_once():
+    floor = Floor()
+    assert floor.take(0, 0, 1.0, 2.0)
+    assert not floor.take(0.9, 0, 1.0, 1.0)
+    assert floor.take(1.1, 0, 1.0, 1.0)
+    assert not floor.take(0, 1.4, 1.0, 1.0, math.pi / 4)
+    assert floor.take(0, 1.6, 1.0, 1.0)
