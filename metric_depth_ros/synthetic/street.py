@@ -25,14 +25,18 @@ def car(b: SceneBuilder) -> None:
     roof = shift - cabin * 0.06
     b.box((roof, 0, (waist + high) / 2), (top, wide * 0.84, high - waist), glass, top=paint)
     b.box((roof, 0, high - 0.03), (top * 1.02, wide * 0.86, 0.06), paint)
-    # The windscreen and the rear window slope: thick panes from the roof's ends down.
-    for end, share in ((1, 0.2), (-1, 0.12)):
-        foot = shift + end * cabin * 0.5
-        edge = roof + end * top * 0.5
-        slope = math.atan2(foot - edge, high - waist)
-        tall = math.hypot(foot - edge, high - waist)
-        place = ((foot + edge) / 2 - end * share * 0.6, 0, (waist + high) / 2 - 0.04)
-        b.box(place, (share * 2, wide * 0.83, tall), glass, pitch=-slope)
+    # The windscreen and the rear window: slabs below the slopes from the roof's ends down.
+    for end in (-1, 1):
+        rise, run = high - 0.03 - waist, end * (shift - roof) + (cabin - top) / 2
+        tall, thick = math.hypot(run, rise), 0.3
+        middle = roof + end * (top + run) / 2
+        place = (
+            middle - end * rise / tall * thick / 2,
+            0,
+            waist + rise / 2 - run / tall * thick / 2,
+        )
+        pane = (thick, wide * 0.83, tall)
+        b.box(place, pane, glass, pitch=-end * math.atan2(run, rise))
     for along in (-0.5, 0.05, 0.5):
         place = (roof + along * top, 0, (waist + high) / 2)
         b.box(place, (0.07, wide * 0.855, high - waist), paint)

@@ -139,8 +139,9 @@ def _try_poses(scenes: Scenes, places: list[Place], random: Random) -> Tensor:
         tries.append([habit(random, place) for _ in range(PLACES)])
     views = torch.tensor(tries)
     free = clearance(scenes, views[..., :3].to(scenes.device)).cpu()
-    free = torch.minimum(free, _wanted_clearance(scenes).cpu()[:, None])
-    views = views[torch.arange(len(places)), free.argmax(1)]
+    enough = torch.stack([_wanted_clearance(scenes, z.to(scenes.device)) for z in views[..., 2].T])
+    missing = (enough.T.cpu() - free).clamp(min=0)
+    views = views[torch.arange(len(places)), missing.argmin(1)]
     shaky = torch.tensor([random.random() < 0.25 for _ in places])
     roll = torch.tensor([random.gauss(0, 1) for _ in places]) * torch.where(shaky, 0.2, 0.03)
     pose = look(views[:, :3], views[:, 3], views[:, 4], roll.clamp(-0.6, 0.6))
@@ -169,7 +170,7 @@ def _flaws(scenes: Scenes, pose: Tensor, rays: Tensor) -> Tensor:
     blank = (share(floor | is_room) > 0.98) & (share(floor) < 0.02)  # plain wall, no floor
     clear = clearance(scenes, pose[:, None, :3, 3])[:, 0]
     return (
-        10.0 * (_wanted_clearance(scenes) - clear).clamp(min=0)
+        10.0 * (_wanted_clearance(scenes, pose[:, 2, 3]) - clear).clamp(min=0)
         + (middle < torch.where(outdoor, 0.8, 0.4)).float()
         + (near > 0.06).float()
         + filled.float()
@@ -179,8 +180,10 @@ def _flaws(scenes: Scenes, pose: Tensor, rays: Tensor) -> Tensor:
     )
 
 
-def _wanted_clearance(scenes: Scenes) -> Tensor:
-    return torch.where(scenes.outdoor, CLEARANCE_OUTDOORS, CLEARANCE)
+def _wanted_clearance(scenes: Scenes, height: Tensor) -> Tensor:
+    """(B,) metres; less where the camera is so low that the floor is the nearest thing."""
+    wanted = torch.where(scenes.outdoor, CLEARANCE_OUTDOORS, CLEARANCE)
+    return torch.minimum(wanted, 0.9 * height)
 
 
 def _height(r: Random, place: Place) -> float:

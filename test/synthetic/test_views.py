@@ -1,0 +1,92 @@
+"""Where cameras stand and look: as people and robots hold them, and never uselessly."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from metric_depth_ros import geometry
+from metric_depth_ros.synthetic import Content, make_scenes, random_pose
+from metric_depth_ros.synthetic.builder import SceneBuilder, stack
+from metric_depth_ros.synthetic.cameras import clearance, look
+from metric_depth_ros.synthetic.raycast import cast
+from metric_depth_ros.synthetic.views import _few_rays, _flaws
+from metric_depth_ros.types import Camera
+
+CAMERA = Camera(16, 16, 15.5, 11.5, 32, 24)
+COUNT = 64
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def views(kind: str, content: Content | None = None):
+    generator = seeded(3)
+    scenes = make_scenes(kind, COUNT, generator)
+    return scenes, random_pose(scenes, generator, [CAMERA] * COUNT, content=content)
+
+
+def distances(scenes, pose):
+    rays = geometry.rays(CAMERA).expand(len(scenes), -1, -1, -1)
+    directions = F.normalize(torch.einsum('bij,bhwj->bhwi', pose[:, :3, :3], rays), dim=-1)
+    return cast(scenes, pose[:, :3, 3], directions).ray_distance.flatten(1)
+
+
+@pytest.mark.parametrize(('kind', 'low', 'high'), [('indoor', 0.1, 2.0), ('outdoor', 0.2, 2.7)])
+def test_views_are_of_hands_and_robots(kind, low, high):
+    scenes, pose = views(kind)
+    height = pose[:, 2, 3]
+    assert (height > low).all()
+    assert (height < high).all()
+    assert (height < 0.8).float().mean() > 0.1  # robots
+    assert (height > 1.1).float().mean() > 0.3  # people
+    pitch = torch.asin(pose[:, 2, 2]).rad2deg()
+    assert -35 < pitch.median() < 0
+    assert (pitch < -20).float().mean() > 0.12  # looking down is common,
+    assert (pitch > 15).float().mean() < 0.15  # up is not
+    roll = torch.asin(pose[:, 2, 0].clamp(-1, 1)).abs().rad2deg()
+    assert 0.5 < roll.median() < 6
+    assert roll.max() > 6
+    assert (clearance(scenes, pose[:, None, :3, 3])[:, 0] > 0).all()
+
+
+@pytest.mark.parametrize('kind', ['indoor', 'outdoor'])
+def test_natural_views_are_less_wild_than_the_widest(kind):
+    """AbsRel of each view's own median, the spread that a model has to explain."""
+
+    def spread(content):
+        ray_distance = distances(*views(kind, content))
+        seen = ray_distance < (20 if kind == 'indoor' else 200)
+        spreads = []
+        for distance, mask in zip(ray_distance, seen, strict=True):
+            found = distance[mask]
+            spreads.append(((found - found.median()).abs() / found).mean())
+        return torch.stack(spreads).mean()
+
+    assert spread(Content()) < 0.9 * spread(Content(natural_views=False))
+
+
+def test_useless_views_are_told_from_useful_ones():
+    b = SceneBuilder(Random(0), 'train', outdoor=False)
+    b.room((0, 0, 1.25), (6, 5, 2.5), b.material('wall'))
+    b.box((1.5, 0, 0.5), (0.6, 0.6, 1.0), b.material('wood'))
+    scenes = stack([b])
+    rays = _few_rays(CAMERA)[None]
+
+    def flaws(x, y, z, yaw, pitch):
+        angles = (torch.tensor([a]) for a in (yaw, pitch, 0.0))
+        return float(_flaws(scenes, look(torch.tensor([[x, y, z]]), *angles), rays)[0])
+
+    assert flaws(-1.0, 0.0, 1.2, 0.0, -0.3) == 0  # the box on its floor, from 2 m
+    assert flaws(2.55, 0.0, 1.2, 0.0, 0.0) > 0  # a wall, from 0.45 m
+    assert flaws(1.5, 0.0, 0.5, 0.0, 0.0) > 1  # inside of the box
+    assert flaws(0.85, 0.0, 0.6, 0.0, 0.0) > 0  # the box, from 0.35 m
+
+
+def test_views_depend_on_the_seed_alone():
+    (_, first), (_, again) = views('both'), views('both')
+    assert torch.equal(first, again)
