@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from .errors import MetricDepthError
     from .geometry import project, rays, unproject
     from .predictor import Predictor, load_predictor
+    from .targets import Box
     from .types import Camera, DepthPrediction, Frame
 
 __all__ = [
+    'Box',
     'Camera',
     'DepthPrediction',
     'Frame',
@@ -33,6 +35,7 @@ __all__ = [
 ]
 
 _HOME = {
+    'Box': 'targets',
     'Camera': 'types',
     'DepthPrediction': 'types',
     'Frame': 'types',

@@ -323,17 +323,7 @@ def resample_depth(
     and background. NaN further than half a pixel outside.
     """
     height, width = depth.shape
-    u, v = pixels.unbind(-1)
-    inside = (u >= -0.5) & (u <= width - 0.5) & (v >= -0.5) & (v <= height - 0.5)
-    u = torch.where(inside, u, 0.0).clamp(0, width - 1)
-    v = torch.where(inside, v, 0.0).clamp(0, height - 1)
-    u0 = u.floor().clamp(max=max(width - 2, 0)).long()
-    v0 = v.floor().clamp(max=max(height - 2, 0)).long()
-    u1, v1 = (u0 + 1).clamp(max=width - 1), (v0 + 1).clamp(max=height - 1)
-    du, dv = u - u0, v - v0
-
-    corner = torch.stack((v0 * width + u0, v0 * width + u1, v1 * width + u0, v1 * width + u1))
-    weight = torch.stack(((1 - du) * (1 - dv), du * (1 - dv), (1 - du) * dv, du * dv))
+    corner, weight, inside = _corners(pixels, width, height)
     near = depth.flatten()[corner]
     low, high = near.amin(0), near.amax(0)  # NaN propagates, so the comparison below fails
     smooth = (high <= low * (1 + jump)) & torch.isfinite(high)
@@ -345,6 +335,29 @@ def resample_depth(
         torch.where(inside, out_depth, torch.nan),
         torch.where(inside, out_std, torch.nan),
     )
+
+
+def pixels_read(pixels: Tensor, width: int, height: int) -> Tensor:
+    """(height, width) bool: which pixels of a map `resample_depth` looks at for `pixels`."""
+    corner, _, inside = _corners(pixels, width, height)
+    read = torch.zeros(height * width, dtype=torch.bool, device=pixels.device)
+    read[corner[:, inside]] = True
+    return read.unflatten(0, (height, width))
+
+
+def _corners(pixels: Tensor, width: int, height: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Flat indices (4, ...) around pixels (..., 2), bilinear weights, and which are inside."""
+    u, v = pixels.unbind(-1)
+    inside = (u >= -0.5) & (u <= width - 0.5) & (v >= -0.5) & (v <= height - 0.5)
+    u = torch.where(inside, u, 0.0).clamp(0, width - 1)
+    v = torch.where(inside, v, 0.0).clamp(0, height - 1)
+    u0 = u.floor().clamp(max=max(width - 2, 0)).long()
+    v0 = v.floor().clamp(max=max(height - 2, 0)).long()
+    u1, v1 = (u0 + 1).clamp(max=width - 1), (v0 + 1).clamp(max=height - 1)
+    du, dv = u - u0, v - v0
+    corner = torch.stack((v0 * width + u0, v0 * width + u1, v1 * width + u0, v1 * width + u1))
+    weight = torch.stack(((1 - du) * (1 - dv), du * (1 - dv), (1 - du) * dv, du * dv))
+    return corner, weight, inside
 
 
 def rectified_camera(camera: Camera, *, max_fov_deg: float = 110.0) -> Camera:

@@ -13,11 +13,13 @@ from __future__ import annotations
 from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from . import checkpoint, geometry
-from .calibration import Calibration
+from .calibration import EDGE_REACH, Calibration
 from .errors import MetricDepthError
+from .targets import Targets, TargetsError, target_mask
 from .types import Camera, Conditioning, DepthMethod, DepthPrediction, Frame
 
 
@@ -62,24 +64,49 @@ class Predictor:
         self.calibration = calibration or Calibration()
 
     @torch.inference_mode()
-    def __call__(self, frame: Frame) -> DepthPrediction:
+    def __call__(self, frame: Frame, *, targets: Targets | None = None) -> DepthPrediction:
         """Depth and std of every pixel of `frame`, float32 on the CPU.
 
+        Args:
+            targets: predict these pixels of the frame alone (GRIN, Section 4.5): a mask, a Box or
+                a list of pixels, see targets.py; all others are NaN. The fewer, the faster; what
+                is said of a pixel is the same as in the dense prediction if the method's latents
+                read the same pixels whichever are asked for, as those of the shipped model do.
+
         Raises:
+            TargetsError: the targets are empty or outside the image, or this method predicts whole
+                images only.
             MetricDepthError: what the method raises on input it cannot take.
         """
         view = self.view_camera(frame.camera)
-        generator = torch.Generator(self.device).manual_seed(self.seed)
+        pixels = geometry.view_pixels(view, frame.camera, device=self.device)
+        asked = drawn = None
+        if targets is not None:
+            asked = self._targets(targets, frame.camera)
+            pixels = pixels[asked]
+            drawn = _with_surroundings(geometry.pixels_read(pixels, view.width, view.height))
         samples = self.method.draw(
-            self.condition(frame, view), self.num_samples, generator, num_steps=self.num_steps
+            self.condition(frame, view),
+            self.num_samples,
+            torch.Generator(self.device).manual_seed(self.seed),
+            num_steps=self.num_steps,
+            targets=drawn,
         )
         depth = middle(samples)
         std = self.calibration.std(depth, samples)
-        pixels = geometry.view_pixels(view, frame.camera, device=self.device)
         depth, std = geometry.resample_depth(depth.float(), std.float(), pixels)
+        if asked is not None:
+            depth, std = _at(asked, depth), _at(asked, std)
         return DepthPrediction(
             depth.cpu(), std.cpu(), frame.camera, frame.stamp_ns, frame.frame_id
         )
+
+    def _targets(self, targets: Targets, camera: Camera) -> Tensor:
+        if not self.method.takes_targets:
+            raise TargetsError(
+                f'model {self.name!r} predicts whole images only: leave the targets out'
+            )
+        return target_mask(targets, camera).to(self.device)
 
     def view_camera(self, camera: Camera) -> Camera:
         """The camera the method looks through: working size, and rectified if it must be."""
@@ -104,6 +131,19 @@ class Predictor:
             rays=torch.where(valid, rays, 0.0),
             valid=valid,
         )
+
+
+def _with_surroundings(mask: Tensor) -> Tensor:
+    """(h, w) bool: the mask and the pixels that the error bar of its pixels looks at."""
+    size = 2 * EDGE_REACH + 1
+    return F.max_pool2d(mask[None].float(), size, 1, EDGE_REACH)[0] > 0
+
+
+def _at(mask: Tensor, values: Tensor) -> Tensor:
+    """(H, W) of the values (N,) where the mask (H, W) is True, NaN elsewhere."""
+    whole = values.new_full(mask.shape, torch.nan)
+    whole[mask] = values
+    return whole
 
 
 def middle(samples: Tensor) -> Tensor:

@@ -154,9 +154,11 @@ class DepthMethod(Protocol):
     working_pixels: about how many pixels the network was made for; the Predictor resizes the
         image to that area, aspect kept.
     multiple_of: h and w of the conditioning are multiples of this.
+    takes_targets: True if `draw` can predict some of the pixels alone.
     """
 
     takes_rays: bool
+    takes_targets: bool
     working_pixels: int
     multiple_of: int
 
@@ -167,9 +169,14 @@ class DepthMethod(Protocol):
         generator: torch.Generator,
         *,
         num_steps: int | None = None,
+        targets: Tensor | None = None,
     ) -> Tensor:
         """(num_samples, h, w) float32 depth in metres along z.
 
         NaN where not `valid`, +inf where a sample lies beyond the range of the method.
+
+        Args:
+            targets: (h, w) bool, the pixels to predict; the others are NaN. None for all, which
+                is what a method that takes no targets gets.
         """
         ...

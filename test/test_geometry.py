@@ -301,3 +301,23 @@ def test_resampling_outside_the_view_is_nan() -> None:
     pixels = torch.tensor([[-0.6, 1.0], [-0.4, 1.0], [3.4, 3.4], [3.6, 0.0], [torch.nan, 1.0]])
     resampled, _ = geometry.resample_depth(depth, depth, pixels)
     assert resampled.isnan().tolist() == [True, False, False, True, True]
+
+
+def test_pixels_read_are_those_that_change_what_is_resampled() -> None:
+    """A pixel is read exactly if a NaN there, or a step, can be noticed."""
+    pixels = torch.tensor([[3.2, 2.0], [0.0, 0.0], [-0.4, 4.4], [7.0, 4.0], [20.0, 1.0]])
+    flat = torch.full((5, 8), 2.0)
+    expected, _ = geometry.resample_depth(flat, flat, pixels)
+    changes = torch.zeros(5, 8, dtype=torch.bool)
+    for v in range(5):
+        for u in range(8):
+            for value in (2.1, torch.nan):  # a slope, and a hole
+                depth = flat.clone()
+                depth[v, u] = value
+                found, _ = geometry.resample_depth(depth, depth, pixels)
+                same = torch.equal(found.nan_to_num(-1), expected.nan_to_num(-1))
+                changes[v, u] |= not same
+    read = geometry.pixels_read(pixels, 8, 5)
+    assert bool((read | ~changes).all())
+    assert int(read.sum()) <= 4 * 4
+    assert not bool(read[1, 5:].any())

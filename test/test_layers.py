@@ -20,7 +20,7 @@ FLOORS = (
     {'errors'},
     {'types'},
     {'geometry'},
-    {'calibration', 'depth_codec', 'alignment', 'messages', 'nn'},
+    {'calibration', 'depth_codec', 'alignment', 'messages', 'nn', 'targets'},
     {'bags', 'methods'},
     {'checkpoint'},
     {'predictor'},

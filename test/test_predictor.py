@@ -12,6 +12,7 @@ from metric_depth_ros import geometry
 from metric_depth_ros.calibration import Calibration
 from metric_depth_ros.methods.grin import Grin, GrinConfig
 from metric_depth_ros.predictor import Predictor, find_device, middle
+from metric_depth_ros.targets import Box, TargetsError
 from metric_depth_ros.types import Camera, Conditioning, Frame, MetricDepthError
 
 CAMERA = Camera(300, 310, 157.0, 122.0, 320, 240)
@@ -21,6 +22,7 @@ NORMAL = torch.tensor([0.1, -0.25, 1.0])  # of the plane that PlaneMethod sees
 class PlaneMethod(nn.Module):
     """Sees the plane NORMAL . p = 2 wherever its rays look; sample k is k % farther."""
 
+    takes_targets = False
     multiple_of = 8
     working_pixels = 64 * 48
 
@@ -36,6 +38,7 @@ class PlaneMethod(nn.Module):
         generator: torch.Generator,
         *,
         num_steps: int | None = None,
+        targets: Tensor | None = None,
     ) -> Tensor:
         self.seen = conditioning
         ray = conditioning.rays
@@ -155,6 +158,68 @@ def test_pixels_without_a_ray_have_no_depth(grin: Grin) -> None:
     assert behind.any()
     assert bool(prediction.depth[behind].isnan().all())
     assert bool(prediction.std[behind].isnan().all())
+
+
+CAMERAS = {
+    'plain': CAMERA,
+    'larger than the network': replace(CAMERA, fx=600.0, fy=620.0, cx=314, cy=244, width=640,
+                                       height=480),
+    'distorted': replace(CAMERA, distortion_model='plumb_bob',
+                         distortion=(-0.2, 0.05, 1e-3, -1e-3, 0.0)),
+}  # fmt: skip
+LEVELLED = Calibration(2.0, 0.1, 0.3, (1.0, 10.0), (2.0, 0.5), edge_power=0.4)
+
+
+@pytest.mark.parametrize('samples', [1, 3])
+@pytest.mark.parametrize('name', CAMERAS)
+def test_targets_have_the_values_of_the_whole_image(grin: Grin, name: str, samples: int) -> None:
+    predictor = Predictor(grin, num_samples=samples, device='cpu', calibration=LEVELLED)
+    view = frame(CAMERAS[name])
+    whole = predictor(view)
+    mask = torch.zeros(whole.depth.shape, dtype=torch.bool)
+    mask[30:52, 17:90] = True
+    pixels = [(0, 0), (17, 230), (319, 239), (160, 3)]
+    listed = torch.zeros_like(mask)
+    for u, v in pixels:
+        listed[v, u] = True
+    for targets, asked in (
+        (mask, mask), (Box(17, 30, 73, 22), mask), (pixels, listed), (torch.tensor(pixels), listed)
+    ):  # fmt: skip
+        part = predictor(view, targets=targets)
+        assert bool(part.depth[~asked].isnan().all())
+        assert bool(part.std[~asked].isnan().all())
+        assert bool(part.depth[asked].isfinite().any())
+        for found, expected in ((part.depth, whole.depth), (part.std, whole.std)):
+            torch.testing.assert_close(
+                found[asked], expected[asked], rtol=1e-3, atol=0, equal_nan=True
+            )
+
+
+@pytest.mark.parametrize(
+    ('targets', 'message'),
+    [
+        (torch.zeros(240, 320, dtype=torch.bool), 'no pixel is asked for'),
+        ([], 'no pixel is asked for'),
+        (torch.ones(24, 32, dtype=torch.bool), r'shape \(24, 32\), expected \(240, 320\)'),
+        (Box(300, 10, 21, 5), 'reaches outside the image of 320x240 pixels'),
+        (Box(-1, 10, 21, 5), 'reaches outside the image'),
+        (Box(3, 10, 0, 5), 'holds no pixel'),
+        ([(5, 5), (320, 7)], r'pixel \(320, 7\) to predict is outside the image of 320x240'),
+        ([(5, -1)], r'pixel \(5, -1\) to predict is outside'),
+        ([(5.5, 1.0)], 'expected whole numbers'),
+        ([1, 2, 3], r'expected whole numbers of shape \(N, 2\)'),
+    ],
+)
+def test_targets_that_cannot_be(grin: Grin, targets: object, message: str) -> None:
+    predictor = Predictor(grin, num_samples=1, device='cpu')
+    with pytest.raises(TargetsError, match=message):
+        predictor(frame(CAMERA), targets=targets)
+
+
+def test_a_method_of_whole_images_refuses_targets() -> None:
+    predictor = Predictor(PlaneMethod(), name='plane', device='cpu')
+    with pytest.raises(TargetsError, match="model 'plane' predicts whole images only"):
+        predictor(frame(CAMERA), targets=Box(0, 0, 9, 9))
 
 
 @pytest.mark.parametrize(
