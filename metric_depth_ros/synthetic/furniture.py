@@ -28,6 +28,10 @@ def table(b: SceneBuilder, *, clutter: int = 0) -> None:
             small_thing(b)
 
 
+def laden_table(b: SceneBuilder) -> None:
+    table(b, clutter=b.random.randint(0, 4))
+
+
 def desk(b: SceneBuilder) -> None:
     """A table with a monitor, a keyboard and clutter; the seat is on the x side."""
     r = b.random

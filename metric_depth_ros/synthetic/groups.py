@@ -13,10 +13,6 @@ from .builder import SceneBuilder, Thing
 from .people import sitter
 
 
-def laden_table(b: SceneBuilder) -> None:
-    f.table(b, clutter=b.random.randint(0, 4))
-
-
 def seat(b: SceneBuilder, chair: Thing, dx: float, dy: float, yaw: float) -> None:
     """A chair, mostly straight and tucked in; now and then somebody sits on it."""
     r = b.random
@@ -31,7 +27,7 @@ def seat(b: SceneBuilder, chair: Thing, dx: float, dy: float, yaw: float) -> Non
 def dining(b: SceneBuilder) -> None:
     """A table with two to six chairs."""
     r = b.random
-    b.place(laden_table, 0, 0)
+    b.place(f.laden_table, 0, 0)
     for side in (-1, 1):
         for along in (-0.4, 0.4):
             if r.random() < 0.8:
@@ -62,7 +58,7 @@ def meeting(b: SceneBuilder) -> None:
     r = b.random
     count = r.randint(2, 3)
     for i in range(count):
-        b.place(laden_table, 0, (i - (count - 1) / 2) * 1.5)
+        b.place(f.laden_table, 0, (i - (count - 1) / 2) * 1.5)
     for i in range(2 * count):
         for side in (-1, 1):
             if r.random() < 0.75:
@@ -116,3 +112,9 @@ def canteen(b: SceneBuilder) -> None:
         if b.random.random() < 0.8:
             yaw = i * math.pi / 2 + b.random.uniform(-0.3, 0.3)
             b.place(f.stool, 0.75 * math.cos(yaw), 0.75 * math.sin(yaw))
+
+
+GROUPS: frozenset[Thing] = frozenset(
+    (dining, desk_place, desk_pair, meeting, sofa_corner, bed_place, kitchen, rack_row,
+     chair_rows, canteen)
+)  # fmt: skip

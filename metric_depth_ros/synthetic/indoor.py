@@ -12,6 +12,7 @@ from random import Random
 from .builder import SceneBuilder, Thing
 from .content import Content
 from .floor import Floor
+from .groups import GROUPS
 from .openings import doors_and_windows, walls
 from .styles import BACKS, FOOTPRINTS, STYLES, Style
 
@@ -143,7 +144,7 @@ def stand_anywhere(
 
 def draw(b: SceneBuilder, thing: Thing) -> None:
     """A thing here; the parts of a group (module groups) place themselves."""
-    if thing in BACKS or thing.__module__.endswith('.groups'):
+    if thing in GROUPS:
         thing(b)
     else:
         b.place(thing, 0, 0)

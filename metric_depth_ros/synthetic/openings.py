@@ -80,8 +80,8 @@ def doorway(b: SceneBuilder, along: float, frame: Material) -> None:
     x, y = -thick - deep / 2, along + r.uniform(-0.4, 0.4) * (across - wide)
     ceiling = b.material('ceiling')
     b.room((x, y, tall / 2), (deep, across, tall), wall, top=ceiling, bottom=floor)
-    with b.at(-thick - deep + 0.45, along + r.uniform(-0.5, 0.5), 0):
-        r.choice((f.cabinet, f.shelf, f.chair, f.plant, f.table))(b)
+    thing = r.choice((f.cabinet, f.shelf, f.chair, f.plant, f.table))
+    b.place(thing, -thick - deep + 0.45, along + r.uniform(-0.5, 0.5))
 
 
 def windows(b: SceneBuilder, span: float, height: float, sunny: bool) -> None:

@@ -32,10 +32,9 @@ class Style:
     space: float = 12.0
 
 
-# Deep x wide, metres, of the floor that a thing takes, and how far behind the thing's origin
-# its back is. Things that are not named take half a metre either way.
+# Deep x wide, metres, of the floor that a thing takes; half a metre either way if not named.
 FOOTPRINTS: dict[Thing, tuple[float, float]] = {
-    f.sofa: (0.95, 2.2), f.bed: (2.1, 1.9), f.table: (0.9, 1.8), g.laden_table: (0.9, 1.8),
+    f.sofa: (0.95, 2.2), f.bed: (2.1, 1.9), f.table: (0.9, 1.8), f.laden_table: (0.9, 1.8),
     f.desk: (0.8, 1.7), f.shelf: (0.4, 1.1), f.cabinet: (0.6, 1.3), f.pallet_rack: (1.1, 2.6),
     f.piano: (0.8, 1.5), f.round_table: (1.2, 1.2), f.armchair: (0.9, 0.9), f.bin_: (0.4, 0.4),
     f.plant: (0.6, 0.6), f.office_chair: (0.65, 0.65), crates: (0.6, 0.6),
@@ -48,6 +47,7 @@ FOOTPRINTS: dict[Thing, tuple[float, float]] = {
     g.kitchen: (0.7, 3.8), g.rack_row: (1.2, 5.2), g.chair_rows: (2.0, 1.9),
     g.canteen: (2.0, 2.0), floor_thing: (0.7, 0.7),
 }  # fmt: skip
+# How far behind its origin a thing has its back, metres; half its depth if not named.
 BACKS: dict[Thing, float] = {
     g.desk_place: 0.42, g.sofa_corner: 0.5, g.bed_place: 1.1, g.kitchen: 0.33,
 }  # fmt: skip
@@ -66,7 +66,7 @@ OFFICE = Style(
 LAB = Style(
     (5.0, 12.0), (4.5, 9.0), (2.7, 3.8), (x.lab_bench,),
     (x.lab_bench, f.cabinet, f.shelf, f.desk, x.lockers, x.whiteboard, crates, f.bin_),
-    (g.desk_pair, g.laden_table, x.trolley),
+    (g.desk_pair, f.laden_table, x.trolley),
     (x.pedestal, floor_thing, floor_thing, crates, person, x.trolley, f.office_chair),
     (0.2, 0.7), 25.0,
 )  # fmt: skip
@@ -97,8 +97,8 @@ STORE = Style(
 )  # fmt: skip
 HALL = Style(
     (7.0, 18.0), (6.0, 13.0), (3.0, 6.0), (),
-    (f.cabinet, f.chair, x.stairs, f.plant, x.whiteboard, f.bin_, g.laden_table),
-    (g.dining, g.meeting, g.laden_table), (person, person, floor_thing, f.plant, crates),
+    (f.cabinet, f.chair, x.stairs, f.plant, x.whiteboard, f.bin_, f.laden_table),
+    (g.dining, g.meeting, f.laden_table), (person, person, floor_thing, f.plant, crates),
     (0.1, 0.5), 30.0,
 )  # fmt: skip
 SALON = Style(
@@ -108,8 +108,8 @@ SALON = Style(
 )  # fmt: skip
 WORKSHOP = Style(
     (5.0, 11.0), (4.0, 9.0), (2.8, 4.5), (x.lab_bench,),
-    (f.barrel, f.shelf, g.laden_table, f.barrel, f.cabinet),
-    (g.laden_table, x.trolley), (f.barrel, floor_thing, person, f.stool, crates), (0.2, 0.7), 14.0,
+    (f.barrel, f.shelf, f.laden_table, f.barrel, f.cabinet),
+    (f.laden_table, x.trolley), (f.barrel, floor_thing, person, f.stool, crates), (0.2, 0.7), 14.0,
 )  # fmt: skip
 CANTEEN = Style(
     (6.0, 14.0), (5.0, 9.0), (2.6, 3.6), (),
