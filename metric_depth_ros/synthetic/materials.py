@@ -140,7 +140,7 @@ def finish(scenes: Scenes, bank: TextureBank, *, variation: bool, textured: bool
     outdoor = scenes.outdoor[:, None, None]
     bright = 0.3 * chance.normal(seed, 0)
     channels = torch.stack([chance.normal(seed, i) for i in (1, 2, 3)], -1)
-    channels = torch.where(outdoor, 0.05, 0.1)[..., None] * channels
+    channels = torch.where(outdoor, 0.05, 0.07)[..., None] * channels
     tint = tint * (bright[..., None] + channels).exp()
     # Most surfaces that people build are almost uniform; most of what grows is not.
     pale = chance.uniform(seed, 4) < torch.where(outdoor, 0.2, 0.5)
@@ -149,9 +149,9 @@ def finish(scenes: Scenes, bank: TextureBank, *, variation: bool, textured: bool
     )
     strength = torch.where(fitted, chance.uniform(seed, 6, 0.7, 1.2), strength)
     painted = pale & ~fitted & (chance.uniform(seed, 7) < torch.where(outdoor, 0.1, 0.4))
-    value = chance.uniform(seed, 8, 0.15, 0.9)
+    value = 0.9 - 0.75 * chance.uniform(seed, 8) ** 1.5
     hue = torch.stack([chance.uniform(seed, i) for i in (9, 10, 11)], -1)
-    vivid = chance.uniform(seed, 12)[..., None] ** 2
+    vivid = chance.uniform(seed, 12)[..., None] ** 4  # most paint is white, grey or cream
     paint = value[..., None] * torch.lerp(torch.ones_like(hue), hue, 0.8 * vivid)
     contrast = contrast * strength
     factor = torch.where(painted[..., None], 0.2, 1.0) * contrast[..., None]

@@ -27,13 +27,15 @@ def blur(picture: Tensor, deviation: Tensor) -> Tensor:
 
 def motion_blur(picture: Tensor, length: Tensor, angle: Tensor) -> Tensor:
     """Every image smeared along a line: length (B, 1, 1, 1) pixels, angle (B, 1, 1, 1) radians."""
-    reach = torch.arange(-MOTION_REACH, MOTION_REACH + 1, device=picture.device).float()
-    y, x = reach[:, None], reach[None]
-    cosine, sine = angle.reshape(-1, 1, 1).cos(), angle.reshape(-1, 1, 1).sin()
-    along, across = x * cosine + y * sine, (y * cosine - x * sine).abs()
-    half = length.reshape(-1, 1, 1).clamp(max=2 * MOTION_REACH - 1) / 2
-    kernel = (half + 0.5 - along.abs()).clamp(0, 1) * (1 - across).clamp(min=0)
-    return _filter(picture, kernel / kernel.sum((1, 2), keepdim=True))
+    grid = torch.arange(-MOTION_REACH, MOTION_REACH + 1, device=picture.device).float()
+    steps = torch.linspace(-0.5, 0.5, 4 * MOTION_REACH + 1, device=picture.device)
+    travelled = length.reshape(-1, 1).clamp(max=2 * MOTION_REACH) * steps
+    # Places along the line, each shared among the pixels around it as in bilinear interpolation.
+    x, y = (
+        (1 - (grid - travelled[..., None] * turn.reshape(-1, 1, 1)).abs()).clamp(min=0)
+        for turn in (angle.cos(), angle.sin())
+    )
+    return _filter(picture, torch.einsum('bsy,bsx->byx', y, x) / len(steps))
 
 
 def _filter(picture: Tensor, kernel: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields, replace
 from random import Random
 
 import pytest
@@ -115,17 +116,58 @@ def test_batch_is_single():
         torch.testing.assert_close(one.depth[0], batch.depth[i], equal_nan=True)
 
 
-@pytest.mark.parametrize('off', ['shadows', 'occlusion', 'gloss', 'haze'])
-def test_every_switch_changes_the_picture_and_never_the_depth(off):
+SWITCHES = [f.name for f in fields(Appearance) if f.name != 'sensor']
+
+
+def views_of_six_scenes():
     generator = seeded(6)
     scenes = make_scenes('both', 6, generator)
     cameras = [random_camera(32, 24, generator) for _ in range(6)]
-    pose = random_pose(scenes, generator, cameras)
-    ideal = Sensor.ideal()
-    full = render(scenes, cameras, pose, seeded(0), Appearance(sensor=ideal))
-    less = render(scenes, cameras, pose, seeded(0), Appearance(**{off: False}, sensor=ideal))
+    return scenes, cameras, random_pose(scenes, generator, cameras)
+
+
+@pytest.mark.parametrize('off', SWITCHES)
+def test_every_switch_changes_the_picture_and_never_the_depth(off):
+    views, ideal = views_of_six_scenes(), Sensor.ideal()
+    full = render(*views, seeded(0), Appearance(sensor=ideal))
+    less = render(*views, seeded(0), Appearance(**{off: False}, sensor=ideal))
     assert not torch.equal(full.image, less.image)
     assert torch.equal(full.depth.nan_to_num(-1), less.depth.nan_to_num(-1))
+
+
+@pytest.mark.parametrize('on', ['variation', 'shadows', 'occlusion', 'bounce', 'gloss', 'haze'])
+def test_every_switch_also_works_alone(on):
+    views, plain = views_of_six_scenes(), Appearance.plain()
+    less = render(*views, seeded(0), plain)
+    more = render(*views, seeded(0), replace(plain, **{on: True}))
+    assert not torch.equal(more.image, less.image)
+    assert torch.equal(more.depth.nan_to_num(-1), less.depth.nan_to_num(-1))
+
+
+def test_plain_is_one_colour_a_surface_under_lamberts_law():
+    camera, generator = camera_with('none'), seeded(0)
+    builder = SceneBuilder(Random(0), 'train', outdoor=True)
+    builder.box((0, 0, -0.5), (6000, 6000, 1), builder.material('lawn', gloss=0.8))
+    builder.lights.sun = (1.0, 1.0, 1.0)
+    pose = look(torch.tensor([[0.0, 0.0, 1.5]]), *(torch.tensor([a]) for a in (0.0, -1.0, 0.0)))
+    plain = render(stack([builder]), [camera], pose, generator, Appearance.plain())
+    assert plain.valid.all()
+    assert (plain.image == plain.image[0, 0, 0]).all()
+    textured = render(
+        stack([builder]), [camera], pose, generator, replace(Appearance.plain(), textures=True)
+    )
+    assert textured.image.float().std((1, 2)).max() > 3
+
+
+def test_scenes_look_the_same_whatever_they_are_batched_with():
+    scenes, cameras, pose = views_of_six_scenes()
+    look_of = Appearance(sensor=Sensor.ideal(), haze=False)
+    batch = render(scenes, cameras, pose, seeded(0), look_of)
+    for i in (0, 5):
+        one = render(scenes[i], [cameras[i]], pose[i : i + 1], seeded(0), look_of)
+        ground = batch.valid[i]  # clouds are drawn for the batch
+        apart = (one.image[0].int() - batch.image[i].int()).abs()[ground]
+        assert apart.float().mean() < 0.5
 
 
 def test_depth_of_training_views_is_that_of_rooms_and_streets():
