@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import MetricDepthError
 
 if TYPE_CHECKING:
+    from ..targets import Targets
     from ..types import Camera, DepthPrediction, Frame
 
 
@@ -25,7 +26,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         description='Predict metric depth of images of one calibrated camera. For each image OUT '
         'gets NAME_depth.npy (float32 metres), NAME_depth.png (uint16 millimetres, 0 = none), '
         'NAME_std.npy (float32 metres, one sigma), NAME_picture.png and NAME_cloud.ply.',
-        epilog='example: metric-depth predict photo.jpg --camera 535.4,539.2,320.1,247.6 --out d/',
+        epilog='example: metric-depth predict photo.jpg --camera 535.4,539.2,320.1,247.6 --out d/ '
+        "(add --box 200,120,240,180 or --pixels '320,240;10,20' for the depth of a part alone)",
     )
     parser.add_argument('images', nargs='+', type=Path, metavar='IMAGE')
     camera = parser.add_mutually_exclusive_group()
@@ -37,6 +39,17 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     camera.add_argument(
         '--fov', type=float, metavar='DEG', help='horizontal field of view of a pinhole camera'
+    )
+    targets = parser.add_mutually_exclusive_group()
+    targets.add_argument(
+        '--box', metavar='L,T,W,H', help='only a box: left, top, width and height in pixels'
+    )
+    targets.add_argument(
+        '--pixels', metavar='U,V;...',
+        help='only these pixels, column and row from 0; their depth and std, metres, are printed',
+    )  # fmt: skip
+    targets.add_argument(
+        '--mask', type=Path, metavar='FILE', help='only where this image of the same size is not 0'
     )
     parser.add_argument('--out', type=Path, required=True, help='folder for everything made')
     parser.add_argument('--model', default='default', help='a name of `metric-depth models`, or a '
@@ -53,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
     from rich.progress import track
 
     from ..predictor import load_predictor
+    from ..targets import target_mask
 
     _check_files(args.images)
     if args.camera is None and args.fov is None:
@@ -60,7 +74,10 @@ def run(args: argparse.Namespace) -> int:
             'metric depth needs the camera: give --camera fx,fy,cx,cy in pixels (from a '
             'calibration), --camera FILE.json, or the horizontal field of view as --fov DEGREES'
         )
-    read_frame(args.images[0], args.camera, args.fov)  # bad input shows before a model is loaded
+    first = read_frame(args.images[0], args.camera, args.fov)
+    targets = read_targets(args.box, args.pixels, args.mask)
+    if targets is not None:
+        target_mask(targets, first.camera)  # bad input shows before a model is loaded
     predictor = load_predictor(
         args.model,
         device=args.device,
@@ -72,7 +89,11 @@ def run(args: argparse.Namespace) -> int:
     console = Console(stderr=True)
     for path in track(args.images, 'predicting', console=console):
         frame = read_frame(path, args.camera, args.fov)
-        write_prediction(args.out, path.stem, frame, predictor(frame))
+        prediction = predictor(frame, targets=targets)
+        write_prediction(args.out, path.stem, frame, prediction)
+        for u, v in read_pixels(args.pixels or ''):
+            depth, std = float(prediction.depth[v, u]), float(prediction.std[v, u])
+            print(f'{path} {u},{v}: {depth:.3f} +- {std:.3f} m')
     print(f'{args.out}: depth, std, picture and cloud of {len(args.images)} image(s)')
     return 0
 
@@ -85,6 +106,49 @@ def read_frame(path: Path, camera: str | None, fov_deg: float | None) -> Frame:
     image = read_image(path)
     height, width, _ = image.shape
     return Frame(image, find_camera(camera, fov_deg, width, height))
+
+
+def read_targets(box: str | None, pixels: str | None, mask: Path | None) -> Targets | None:
+    """What --box, --pixels or --mask ask for; None if none of them is given.
+
+    Raises:
+        InputError: not to be understood, or a file that is no image.
+    """
+    import cv2
+    import torch
+
+    from ..targets import Box
+
+    if box is not None:
+        return Box(*_whole_numbers('--box', box, 'L,T,W,H'))
+    if pixels is not None:
+        return read_pixels(pixels)
+    if mask is None:
+        return None
+    values = cv2.imread(str(mask), cv2.IMREAD_UNCHANGED) if mask.is_file() else None
+    if values is None:
+        raise InputError(f'--mask {mask}: not an image')
+    colours = values.reshape(*values.shape[:2], -1)[..., :3]  # without what may be transparency
+    return torch.from_numpy(colours.any(axis=-1))
+
+
+def read_pixels(pixels: str) -> list[tuple[int, ...]]:
+    """(u, v) pairs of 'U,V;U,V;...'.
+
+    Raises:
+        InputError: not to be understood.
+    """
+    return [_whole_numbers('--pixels', pair, 'U,V;U,V;...') for pair in pixels.split(';') if pair]
+
+
+def _whole_numbers(option: str, text: str, form: str) -> tuple[int, ...]:
+    try:
+        numbers = tuple(int(number) for number in text.split(','))
+    except ValueError:
+        numbers = ()
+    if len(numbers) != form.split(';')[0].count(',') + 1:
+        raise InputError(f'{option} has {text!r}, expected whole numbers {form}')
+    return numbers
 
 
 def find_camera(camera: str | None, fov_deg: float | None, width: int, height: int) -> Camera:

@@ -57,6 +57,36 @@ def test_what_is_written_of_an_image(photo: Path, model: Path, tmp_path: Path) -
     np.testing.assert_array_equal(np.load(again / 'photo_depth.npy'), depth)
 
 
+def test_parts_of_an_image(
+    photo: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ['predict', str(photo), '--fov', '60', '--model', str(model), '--out']
+    assert main([*command, str(tmp_path / 'whole')]) == 0
+    whole = np.load(tmp_path / 'whole' / 'photo_depth.npy')
+    asked = np.zeros((HEIGHT, WIDTH), dtype=bool)
+    asked[3:15, 10:40] = True
+    cv2.imwrite(str(tmp_path / 'mask.png'), asked.astype(np.uint8))
+    pixels = np.zeros_like(asked)
+    pixels[20, 5] = pixels[0, 47] = True
+    for option, value, there in (
+        ('--box', '10,3,30,12', asked),
+        ('--mask', str(tmp_path / 'mask.png'), asked),
+        ('--pixels', '5,20;47,0', pixels),
+    ):
+        capsys.readouterr()
+        assert main([*command, str(tmp_path / option), option, value]) == 0
+        depth = np.load(tmp_path / option / 'photo_depth.npy')
+        std = np.load(tmp_path / option / 'photo_std.npy')
+        assert np.isnan(depth[~there]).all()
+        assert np.isnan(std[~there]).all()
+        np.testing.assert_allclose(depth[there], whole[there], rtol=1e-3)
+        assert (std[there] > 0).all()
+        assert (tmp_path / option / 'photo_picture.png').is_file()
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].startswith(f'{photo} 5,20: {depth[20, 5]:.3f} +- {std[20, 5]:.3f} m')
+    assert printed[1].startswith(f'{photo} 47,0: ')
+
+
 def test_image_is_rgb(tmp_path: Path) -> None:
     blue = np.zeros((4, 5, 3), dtype=np.uint8)
     blue[..., 0] = 255  # OpenCV's order
@@ -115,6 +145,12 @@ def test_camera_of_the_real_sequence(shared_data: Path) -> None:
         (['--camera', '{tmp}/half.json'], "{tmp}/half.json: 'cy' is missing"),
         (['--camera', '{tmp}/text.json'], '{tmp}/text.json: not a camera in JSON'),
         (['--camera', '{tmp}/list.json'], '{tmp}/list.json: not a camera in JSON'),
+        (['--fov', '60', '--box', '1,2,3'], "--box has '1,2,3', expected whole numbers L,T,W,H"),
+        (['--fov', '60', '--box', '40,2,9,9'], 'reaches outside the image of 48x36 pixels'),
+        (['--fov', '60', '--pixels', '1,2;x'], "--pixels has 'x', expected whole numbers U,V"),
+        (['--fov', '60', '--pixels', '48,2'], 'pixel (48, 2) to predict is outside the image'),
+        (['--fov', '60', '--pixels', ';'], 'no pixel is asked for'),
+        (['--fov', '60', '--mask', '{tmp}/none'], '--mask {tmp}/none: not an image'),
         (['--fov', '180'], '--fov is 180.0, expected degrees between 0 and 180'),
         (['--fov', '60', '--model', '{tmp}/nothing'], '{tmp}/nothing'),
         (['--fov', '60', '{tmp}/text.json'], 'text.json: not an image'),
