@@ -45,7 +45,7 @@ class Sensor:
     vignette: float = 0.4
     blur: float = 1.1
     motion: float = 4.0
-    noise: float = 8.0
+    noise: float = 7.0
     chroma_noise: float = 4.0
     mosaic: float = 0.25
     sharpening: float = 0.6
@@ -152,7 +152,7 @@ def automatic_exposure(picture: Tensor) -> Tensor:
     grey = picture.mean(1).flatten(1)
     mean = grey.mean(1)
     bright = grey[:, :: max(1, grey.shape[1] // 512)].quantile(0.95, dim=1)
-    gain = torch.minimum(0.2 / mean.clamp(min=1e-6), 1.6 / bright.clamp(min=1e-6))
+    gain = torch.minimum(0.22 / mean.clamp(min=1e-6), 2.0 / bright.clamp(min=1e-6))
     return gain[:, None, None, None]
 
 
