@@ -122,9 +122,12 @@ def _places(scenes: Scenes) -> list[Place]:
         size = half[i].amax(1) * 2
         chosen = (solid[i] & within & (size < (6.0 if outside else 3.0)) & (size > 0.05)).nonzero()
         chosen = chosen[:, 0]
-        things = list(
-            zip(map(tuple, centre[i, chosen].tolist()), size[chosen].tolist(), strict=True)
-        )
+        # One thing of a spot: a person or a car of twenty parts is no more worth a look.
+        spot, spots = 1.5 if outside else 0.5, {}
+        for place, long in zip(centre[i, chosen].tolist(), size[chosen].tolist(), strict=True):
+            where = (round(place[0] / spot), round(place[1] / spot), place[2] > 0.6, long < 0.7)
+            spots[where] = ((place[0], place[1], place[2]), long)
+        things = list(spots.values())
         height = 10.0 if outside else 2 * room[2]
         places.append(Place(outside, room[0], room[1], height, things))
     return places
