@@ -53,8 +53,8 @@ def upper_body(b: SceneBuilder, hips: float, s: float, swing: float) -> None:
     dark = r.uniform(0.03, 0.4)
     hair = Material(plain, (dark, dark * 0.8, dark * 0.6))
     wide = r.uniform(0.85, 1.2)
-    b.ellipsoid((0, 0, hips + 0.03 * s), (0.24 * s * wide, 0.36 * s, 0.3 * s), shirt)
-    b.box((0, 0, hips + 0.28 * s), (0.19 * s * wide, 0.31 * s * wide, 0.44 * s), shirt)
+    b.ellipsoid((0, 0, hips + 0.06 * s), (0.22 * s * wide, 0.33 * s, 0.32 * s), shirt)
+    b.ellipsoid((0, 0, hips + 0.27 * s), (0.24 * s * wide, 0.35 * s * wide, 0.66 * s), shirt)
     b.ellipsoid((0, 0, hips + 0.46 * s), (0.24 * s * wide, 0.43 * s, 0.26 * s), shirt)
     bare = r.random() < 0.4
     for side in (-1, 1):
