@@ -196,6 +196,8 @@ def gloss(lights: Lights, surface: Surface, directions: Tensor, share: Tensor) -
     highlight = (mirrored * _pixel(lights.sun_direction)).sum(-1).clamp(min=0) ** 60
     around = around + 0.5 * highlight[..., None] * _pixel(lights.sun)
     for index in range(lights.lamp.shape[1]):
+        if not bool((lights.lamp[:, index] > 0).any()):
+            continue
         offset = _pixel(lights.lamp_position[:, index]) - surface.position
         squared = (offset * offset).sum(-1)
         cosine = (mirrored * offset).sum(-1).clamp(min=0) * squared.clamp(min=1e-6).rsqrt()
