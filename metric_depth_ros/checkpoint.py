@@ -169,6 +169,45 @@ def models() -> list[ModelEntry]:
     return entries
 
 
+def architecture(model: str | Path) -> torch.nn.Module:
+    """The network of a checkpoint or a preset, without memory for its weights (on 'meta').
+
+    Args:
+        model: as of `load`, or a preset.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    presets = {name: kind for kind in METHODS.values() for name in kind.PRESETS}
+    if str(model) in presets and not (SHIPPED / str(model)).is_dir():
+        kind = presets[str(model)]
+        config = kind.PRESETS[str(model)]()
+    else:
+        name, config, _ = _read_config(find(model))
+        kind = METHODS[name]
+    with torch.device('meta'):
+        return kind(config)
+
+
+def parameter_counts(network: torch.nn.Module, depth: int = 2) -> dict[str, int]:
+    """Parameters of each module, `depth` levels deep: dotted name -> how many, parents first.
+
+    What a module holds beside its modules stands among them, by its own name; a layer's weight and
+    bias are not told apart.
+    """
+    counts = {}
+    for name, parameter in network.named_parameters(recurse=False):
+        counts[name] = parameter.numel()
+    for name, child in network.named_children():
+        total = sum(parameter.numel() for parameter in child.parameters())
+        if total:
+            counts[name] = total
+        if total and depth > 1 and any(child.children()):
+            inner = parameter_counts(child, depth - 1)
+            counts |= {f'{name}.{key}': count for key, count in inner.items()}
+    return counts
+
+
 # --- reading, strictly ------------------------------------------------------------------------
 
 

@@ -1,4 +1,4 @@
-"""`metric-depth models`: every model this installation knows."""
+"""`metric-depth models`: every model this installation knows, and what one is made of."""
 
 from __future__ import annotations
 
@@ -11,20 +11,33 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser(
         'models',
         help='list the known models',
-        description='List every known model: shipped checkpoints and presets without weights.',
-        epilog='example: metric-depth models --json | jq .[0].checkpoint',
+        description='List every known model: shipped checkpoints and presets without weights. '
+        'With a MODEL, list its modules and how many parameters each has.',
+        epilog='example: metric-depth models --json | jq .[0].checkpoint; '
+        'metric-depth models grin',
+    )
+    parser.add_argument(
+        'model', nargs='?', metavar='MODEL', help='a name of the list, or a checkpoint folder'
     )
     parser.add_argument('--json', action='store_true', help='print JSON for scripts')
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.model is None:
+        _show_all(as_json=args.json)
+    else:
+        _show_one(args.model, as_json=args.json)
+    return 0
+
+
+def _show_all(*, as_json: bool) -> None:
     from .. import checkpoint
 
     entries = checkpoint.models()
-    if args.json:
+    if as_json:
         print(json.dumps([dataclasses.asdict(entry) for entry in entries], indent=2))
-        return 0
+        return
 
     from rich.console import Console
     from rich.table import Table
@@ -42,4 +55,26 @@ def run(args: argparse.Namespace) -> int:
             f'{entry.parameters:,}',
         )
     Console().print(table)
-    return 0
+
+
+def _show_one(model: str, *, as_json: bool) -> None:
+    from .. import checkpoint
+
+    network = checkpoint.architecture(model)
+    total = sum(parameter.numel() for parameter in network.parameters())
+    counts = checkpoint.parameter_counts(network)
+    if as_json:
+        print(json.dumps({'model': model, 'parameters': total, 'modules': counts}, indent=2))
+        return
+
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table('module', show_footer=True)
+    table.columns[0].footer = model
+    table.add_column('parameters', f'{total:,}', justify='right')
+    table.add_column('share', '100.0%', justify='right')
+    for name, count in counts.items():
+        *parents, last = name.split('.')
+        table.add_row('  ' * len(parents) + last, f'{count:,}', f'{count / total:.1%}')
+    Console().print(table)

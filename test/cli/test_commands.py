@@ -47,6 +47,22 @@ def test_models_as_a_table(capsys: pytest.CaptureFixture) -> None:
     assert 'grin-small' in capsys.readouterr().out
 
 
+def test_what_a_model_is_made_of(tiny: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(['models', 'grin', '--json']) == 0
+    paper = json.loads(capsys.readouterr().out)
+    modules = paper['modules']
+    assert paper['parameters'] == pytest.approx(341_563_599, rel=0.002)
+    assert sum(n for name, n in modules.items() if '.' not in name) == paper['parameters']
+    assert sum(n for k, n in modules.items() if k.startswith('rin.')) == modules['rin']
+    assert modules['rin.latents'] == 256 * 1024
+    assert main(['models', str(tiny)]) == 0
+    table = capsys.readouterr().out
+    assert 'encoder' in table
+    assert '100.0%' in table
+    assert main(['models', 'nothing']) == 2
+    assert "model is 'nothing', expected one of" in capsys.readouterr().err
+
+
 def test_rendered_frames_can_be_evaluated(
     tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
