@@ -12,17 +12,20 @@ from dataclasses import dataclass, field, replace
 from ..errors import MetricDepthError
 from ..nn.rin import RinConfig
 
+# Of fields that older checkpoints lack; see checkpoint.py.
+LATER = {'later': True}
+
 
 @dataclass(frozen=True)
 class GrinConfig:
     """Every choice of the architecture and of its objective. The defaults are the paper's.
 
-    Fields that came after the first checkpoints carry metadata={'later': True}; see checkpoint.py.
+    Fields that came after the first checkpoints carry metadata=LATER.
 
     near, far: metres of ray_distance; code_base: b of Eq. 3, 1 for linear.
     rin: sizes of the token network.
     encoder_width: channels of the first of the four encoder stages.
-    encoder_group_norm: GroupNorm for BatchNorm in the encoder.
+    encoder_group_norm: GroupNorm for BatchNorm in the encoder and the top-down merge.
     encoder_takes_rays: the encoder sees the rays below the image's channels.
     global_width: channels of the merged feature map, C_g.
     top_down: merge the encoder's maps from coarse to fine rather than by concatenation.
@@ -33,6 +36,10 @@ class GrinConfig:
     predict_velocity: the network predicts v instead of the noise.
     data_loss: the loss is on x_0 instead of on what the network predicts.
     regression_weight: of a dense L1 loss on a head of the encoder alone; 0 for no head.
+    regression_upsampling: how that head reaches the image's pixels: 'bilinear' from one code a
+        cell of the merged map, or 'shuffle' from one code a pixel.
+    diffusion_share: share of training steps that denoise; the others train that head alone,
+        which is what most of the accuracy hangs on and takes less than half of the time.
     diffuse_residual: the diffusion is about what that head leaves over, not about the code.
     data_scale: what the diffused quantity is divided by; noise and v presume data that spread
         about as far as the noise, by 1.
@@ -64,6 +71,8 @@ class GrinConfig:
     predict_velocity: bool = False
     data_loss: bool = False
     regression_weight: float = 0.0
+    regression_upsampling: str = field(default='bilinear', metadata=LATER)
+    diffusion_share: float = field(default=1.0, metadata=LATER)
     diffuse_residual: bool = False
     data_scale: float = 1.0
     self_conditioning: float = 0.9
@@ -81,6 +90,16 @@ class GrinConfig:
         if not self.local_width and not self.use_global and not self.pixel_features:
             raise MetricDepthError(
                 'GRIN config has no image input: set local_width, use_global or pixel_features'
+            )
+        if self.regression_upsampling not in ('bilinear', 'shuffle'):
+            raise MetricDepthError(
+                f'GRIN config has regression_upsampling {self.regression_upsampling!r}, '
+                f'expected bilinear or shuffle'
+            )
+        if self.diffusion_share < 1 and not self.regression_weight:
+            raise MetricDepthError(
+                f'GRIN config has diffusion_share {self.diffusion_share}, expected 1 '
+                f'or a regression_weight above 0'
             )
         if self.diffuse_residual and not self.regression_weight:
             raise MetricDepthError(
@@ -114,7 +133,6 @@ class GrinConfig:
                 linear_attention=False,
             ),
             encoder_width=32,
-            encoder_group_norm=True,
             encoder_takes_rays=True,
             global_width=64,
             top_down=True,
@@ -126,6 +144,8 @@ class GrinConfig:
             predict_velocity=True,
             data_loss=True,
             regression_weight=5.0,
+            regression_upsampling='shuffle',
+            diffusion_share=0.3,
             diffuse_residual=True,
             data_scale=0.25,
             self_conditioning=0.5,
@@ -146,5 +166,5 @@ class GrinConfig:
         )  # fmt: skip
         return replace(
             small, rin=rin, encoder_width=8, global_width=16, local_width=8, local_kernel=3,
-            ray_bands=4, train_pixels=64, train_globals=16, read_pixels=64, working_pixels=32 * 64,
+            ray_bands=4, diffusion_share=1.0, train_pixels=64, train_globals=16, read_pixels=64, working_pixels=32 * 64,
         )  # fmt: skip

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .resnet import norm
+
 
 def _resize(x: Tensor, like: Tensor) -> Tensor:
     return F.interpolate(x, size=like.shape[-2:], mode='bilinear', align_corners=False)
@@ -28,12 +30,12 @@ class ConcatenatePyramid(nn.Module):
 class TopDownPyramid(nn.Module):
     """Coarse to fine, with a convolution at every level (Lin et al. 2017)."""
 
-    def __init__(self, channels: Sequence[int], width: int) -> None:
+    def __init__(self, channels: Sequence[int], width: int, group_norm: bool = True) -> None:
         super().__init__()
         self.laterals = nn.ModuleList(nn.Conv2d(c, width, 1) for c in channels)
         self.smooths = nn.ModuleList(
             nn.Sequential(
-                nn.GroupNorm(max(width // 8, 1), width),
+                norm(width, group_norm),
                 nn.ReLU(inplace=True),
                 nn.Conv2d(width, width, 3, padding=1),
             )
@@ -42,9 +44,7 @@ class TopDownPyramid(nn.Module):
         for smooth in self.smooths:
             nn.init.zeros_(smooth[-1].weight)
         # Without it the sum's size drifts, and what reads it does not train.
-        self.normalise = nn.Sequential(
-            nn.GroupNorm(max(width // 8, 1), width), nn.ReLU(inplace=True)
-        )
+        self.normalise = nn.Sequential(norm(width, group_norm), nn.ReLU(inplace=True))
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         merged: Tensor | None = None

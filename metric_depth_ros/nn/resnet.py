@@ -11,9 +11,10 @@ from torch import Tensor, nn
 GROUP_WIDTH = 8
 
 
-def _norm(channels: int, group_norm: bool) -> nn.Module:
+def norm(channels: int, group_norm: bool) -> nn.Module:
+    """GroupNorm of groups of GROUP_WIDTH channels, or BatchNorm."""
     if group_norm:
-        return nn.GroupNorm(channels // GROUP_WIDTH, channels)
+        return nn.GroupNorm(max(channels // GROUP_WIDTH, 1), channels)
     return nn.BatchNorm2d(channels)
 
 
@@ -27,15 +28,15 @@ class BasicBlock(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, stride: int, group_norm: bool) -> None:
         super().__init__()
         self.conv1 = _conv3x3(in_channels, out_channels, stride)
-        self.bn1 = _norm(out_channels, group_norm)
+        self.bn1 = norm(out_channels, group_norm)
         self.conv2 = _conv3x3(out_channels, out_channels)
-        self.bn2 = _norm(out_channels, group_norm)
+        self.bn2 = norm(out_channels, group_norm)
         self.relu = nn.ReLU(inplace=True)
         self.downsample: nn.Module | None = None
         if stride != 1 or in_channels != out_channels:
             self.downsample = nn.Sequential(
                 nn.Conv2d(in_channels, out_channels, 1, stride, bias=False),
-                _norm(out_channels, group_norm),
+                norm(out_channels, group_norm),
             )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -58,7 +59,7 @@ class ResNet18(nn.Module):
         super().__init__()
         self.channels = (width, 2 * width, 4 * width, 8 * width)
         self.conv1 = nn.Conv2d(in_channels, width, 7, stride=2, padding=3, bias=False)
-        self.bn1 = _norm(width, group_norm)
+        self.bn1 = norm(width, group_norm)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
         self.layer1 = self._stage(width, width, 1, group_norm)

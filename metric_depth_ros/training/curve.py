@@ -17,7 +17,7 @@ class Curve:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._sums: dict[str, float] = {}
-        self._count = 0
+        self._counts: dict[str, int] = {}
         self._seconds = 0.0
         self._last = time.monotonic()
 
@@ -27,30 +27,39 @@ class Curve:
             return []
         return [json.loads(line) for line in self.path.read_text().splitlines()]
 
+    def start(self) -> int:
+        """Forget what an earlier run wrote that was never saved; the first step, 0."""
+        self.path.unlink(missing_ok=True)
+        return 0
+
     def add(self, losses: dict[str, float]) -> None:
         """Count the losses of one step, and the time since the step before."""
         for name, value in losses.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
-        self._count += 1
+            self._counts[name] = self._counts.get(name, 0) + 1
         now = time.monotonic()
         self._seconds += now - self._last
         self._last = now
 
     def write(self, step: int, scores: dict[str, float]) -> None:
         """Append a line; `seconds` is of training alone."""
-        means = {name: total / self._count for name, total in self._sums.items()}
+        means = {name: total / self._counts[name] for name, total in self._sums.items()}
         line = {'step': step, 'seconds': round(self._seconds, 1), **means, **scores}
         with self.path.open('a') as file:
             file.write(json.dumps(line) + '\n')
-        self._sums, self._count, self._seconds = {}, 0, 0.0
+        self._sums, self._counts, self._seconds = {}, {}, 0.0
         self._last = time.monotonic()
 
     def pending(self) -> str:
-        return json.dumps([self._sums, self._count, self._seconds])
+        return json.dumps([self._sums, self._counts, self._seconds])
 
     def resume(self, step: int, pending: str) -> None:
         """Go back to where the state of `step` was saved."""
-        kept = [line for line in self.lines() if line['step'] <= step]
-        self.path.write_text(''.join(json.dumps(line) + '\n' for line in kept))
-        self._sums, self._count, self._seconds = json.loads(pending)
+        text = self.path.read_text() if self.path.is_file() else ''
+        whole = [line for line in text.splitlines(keepends=True) if line.endswith('\n')]
+        kept = [line for line in whole if json.loads(line)['step'] <= step]
+        partial = self.path.with_suffix('.partial')
+        partial.write_text(''.join(kept))
+        partial.replace(self.path)
+        self._sums, self._counts, self._seconds = json.loads(pending)
         self._last = time.monotonic()

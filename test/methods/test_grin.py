@@ -53,7 +53,8 @@ VARIANTS = {
     'as_the_paper': {
         'encoder_group_norm': False, 'encoder_takes_rays': False, 'top_down': False,
         'pixel_features': False, 'predict_velocity': False, 'data_loss': False,
-        'regression_weight': 0.0, 'diffuse_residual': False, 'data_scale': 1.0,
+        'regression_weight': 0.0,
+        'diffusion_share': 1.0, 'diffuse_residual': False, 'data_scale': 1.0,
         'read_pixels': None, 'centre_bands': 4,
         'rin': replace(GrinConfig.tiny().rin, linear_attention=True),
     },

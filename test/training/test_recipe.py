@@ -71,7 +71,7 @@ def test_config_changes_fields_of_the_preset(tmp_path: Path) -> None:
         ({'method': 'unknown'}, "method is 'unknown', expected one of grin"),
         ({'preset': 'unknown'}, "preset is 'unknown', expected one of"),
         ({'precision': 'fp8'}, "precision is 'fp8', expected fp32 or bf16"),
-        ({'optimizer': 'sgd'}, "optimizer is 'sgd', expected adamw or lion"),
+        ({'optimizer': 'sgd'}, "optimizer is 'sgd', expected one of adamw, lion, muon"),
         ({'supervision': 'some'}, "supervision is 'some', expected one of dense, random, lidar"),
         ({'supervised_share': 0.0}, 'supervised_share is 0.0, expected above 0'),
         ({'flavour': 'sweet'}, 'the file has unknown flavour, expected some of name, method'),

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...methods.grin import Grin, GrinConfig
+from ...methods.grin import Grin, GrinConfig, Scene
 from ...nn import sampling
 from ...nn.subset import random_subset
 from ..batch import Batch
@@ -19,13 +19,36 @@ def loss(method: Grin, batch: Batch, generator: torch.Generator) -> dict[str, Te
     without any ground truth count for nothing.
 
     Returns:
-        'loss', what to minimise; 'diffusion'; 'regression' if the config has that head.
+        'loss', what to minimise; 'regression' if the config has that head; 'diffusion' in the
+        config's diffusion_share of all steps.
     """
-    config, device = method.config, batch.image.device
+    config = method.config
     supervised = supervised_pixels(batch, config)
     codes = method.to_code(batch.ray_distance.where(supervised, config.near))
 
     scene = method.encode(batch.image, batch.rays, batch.inside)
+    losses = {}
+    if scene.regression is not None:
+        error = F.l1_loss(scene.regression, codes, reduction='none')
+        losses['regression'] = masked_mean(error, supervised)
+    if (
+        torch.rand((), generator=generator, device=generator.device).item()
+        < config.diffusion_share
+    ):
+        losses['diffusion'] = diffusion_loss(method, scene, codes, supervised, generator)
+    weights = {'regression': config.regression_weight, 'diffusion': 1.0}
+    total = torch.stack([weights[name] * value for name, value in losses.items()]).sum()
+    return {'loss': total, **losses}
+
+
+def diffusion_loss(
+    method: Grin, scene: Scene, codes: Tensor, supervised: Tensor, generator: torch.Generator
+) -> Tensor:
+    """Denoising loss of a random few supervised pixels (4.1), read by a random few tokens.
+
+    codes, supervised: (B, h, w), see Grin.to_code and supervised_pixels.
+    """
+    config, device = method.config, codes.device
     pixels, chosen = random_subset(supervised.flatten(1), config.train_pixels, generator)
     cells, kept = random_subset(scene.global_valid, config.train_globals, generator)
     tokens = method.tokens(scene, pixels, chosen, cells, kept)
@@ -49,13 +72,7 @@ def loss(method: Grin, batch: Batch, generator: torch.Generator) -> dict[str, Te
         target = sampling.velocity(data, noise, gamma)
     else:
         target = noise
-    diffusion = masked_mean(F.mse_loss(output, target, reduction='none'), chosen)
-    if scene.regression is None:
-        return {'loss': diffusion, 'diffusion': diffusion}
-    error = F.l1_loss(scene.regression, codes, reduction='none')
-    regression = masked_mean(error, supervised)
-    total = diffusion + config.regression_weight * regression
-    return {'loss': total, 'diffusion': diffusion, 'regression': regression}
+    return masked_mean(F.mse_loss(output, target, reduction='none'), chosen)
 
 
 def supervised_pixels(batch: Batch, config: GrinConfig) -> Tensor:
