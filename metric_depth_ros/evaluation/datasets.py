@@ -59,16 +59,19 @@ class Manifest:
         return len(self._lines)
 
     def __iter__(self) -> Iterator[Sample]:
-        """Every frame, in order.
+        """Every frame, in order; raises as picking one does."""
+        return (self[index] for index in range(len(self)))
+
+    def __getitem__(self, index: int) -> Sample:
+        """Frame number `index`, from 0.
 
         Raises:
-            DatasetError: a line, or a file it names, cannot be used.
+            DatasetError: its line, or a file it names, cannot be used.
         """
-        for number, line in enumerate(self._lines, start=1):
-            try:
-                yield self._read(line)
-            except (MetricDepthError, OSError) as error:
-                raise DatasetError(f'{self.path}, line {number}: {error}') from None
+        try:
+            return self._read(self._lines[index])
+        except (MetricDepthError, OSError) as error:
+            raise DatasetError(f'{self.path}, line {index + 1}: {error}') from None
 
     def _read(self, line: str) -> Sample:
         try:

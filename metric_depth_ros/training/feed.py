@@ -10,7 +10,7 @@ import torch
 from .augment import augment
 from .batch import Batch
 from .data import FramePool
-from .recipe import Recipe
+from .recipe import Recipe, Stage, SyntheticData
 from .schedule import Schedule, seed_of
 from .sparse import sparsify
 
@@ -20,26 +20,38 @@ class Feed:
 
     def __init__(self, recipe: Recipe, pools: Sequence[FramePool]) -> None:
         self.recipe, self.pools = recipe, pools
-        weights = np.tile([source.weight for source in recipe.data], (recipe.steps, 1))
+        stages = recipe.stages or (Stage(recipe.steps),)
+        everything = tuple(source.weight for source in recipe.data)
+        self._stage = [stage for stage in stages for _ in range(stage.steps)]
+        weights = np.array([stage.weights or everything for stage in self._stage])
         sizes = [len(pool) for pool in pools]
         self.schedule = Schedule(sizes, weights, recipe.batch_size, seed=recipe.seed)
 
-    def batch(self, step: int, generator: torch.Generator, device: torch.device) -> Batch:
-        """The images of step number `step`, augmented.
+    def batch(
+        self,
+        step: int,
+        generator: torch.Generator,
+        device: torch.device,
+        *,
+        part: int = 0,
+        parts: int = 1,
+    ) -> Batch:
+        """The images of step number `step`, augmented; or one of `parts` equal parts of them.
 
         Args:
-            generator: on the CPU, of the augmentation.
+            generator: on the CPU, of the augmentation of this part.
         """
-        recipe = self.recipe
-        parts = []
-        for source, index in enumerate(self.schedule.step(step)):
+        recipe, stage = self.recipe, self._stage[step]
+        width, height = stage.width or recipe.width, stage.height or recipe.height
+        frames = [(s, f) for s, index in enumerate(self.schedule.step(step)) for f in index]
+        batches = []
+        for source, pool in enumerate(self.pools):
+            index = [frame for owner, frame in frames[part::parts] if owner == source]
             if not index:
                 continue
-            part = self.pools[source].batch(index, device=device)
-            if recipe.supervision != 'dense':
+            batch = pool.batch(index, device=device)
+            if recipe.supervision != 'dense' and isinstance(recipe.data[source], SyntheticData):
                 seeds = [seed_of(recipe.seed, 'sparse', source, frame) for frame in index]
-                part = sparsify(part, recipe.supervision, recipe.supervised_share, seeds)
-            parts.append(
-                augment(part, recipe.width, recipe.height, recipe.augmentation, generator)
-            )
-        return Batch.cat(parts)
+                batch = sparsify(batch, recipe.supervision, recipe.supervised_share, seeds)
+            batches.append(augment(batch, width, height, recipe.augmentation, generator))
+        return Batch.cat(batches)

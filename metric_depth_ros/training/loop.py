@@ -2,7 +2,7 @@
 
 A run lives in a folder and can be stopped at any moment:
 
-    out/frames/                     the rendered frames
+    out/frames/                     the frames, rendered or read
     out/state.safetensors           weights, their average, optimiser; the step in its metadata
     out/curve.jsonl                 one line every validation: step, loss, accuracy, seconds
     out/checkpoint/                 the model, written at the end
@@ -13,6 +13,7 @@ stopped and resumed takes the same steps as one that was not.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable
@@ -26,12 +27,14 @@ from ..checkpoint import Card, save
 from ..errors import MetricDepthError
 from ..methods import METHODS
 from .curve import Curve
-from .data import FramePool, pool_name, render_pool
+from .data import FramePool
 from .feed import Feed
 from .model_card import model_card
-from .recipe import Recipe, SyntheticData
+from .recipe import Recipe, Source
 from .run import Run
+from .sources import fill_pool, pool_name
 from .validation import calibrate, validate
+from .workers import Workers, joined
 
 
 @dataclass(frozen=True)
@@ -52,64 +55,117 @@ def train(
     frames: Path | None = None,
     device: str | torch.device = 'cpu',
     max_minutes: float = math.inf,
+    stop: Callable[[], bool] = lambda: False,
     show: Callable[[Progress], None] = lambda progress: None,
 ) -> Path | None:
     """Train as `recipe` says; the folder of the finished checkpoint, or None if time ran out.
+
+    Started by torchrun or accelerate launch, the processes share each batch; `out` and `frames`
+    must be the same folders for all of them.
 
     Args:
         out: the folder of the run.
         resume: go on from out/state.safetensors; without it, a run that is there is an error.
         frames: folder of the rendered frames, which runs may share; out/frames if None.
-        max_minutes: stop after this long, state saved, to be resumed.
-        show: called often, for a progress bar.
+        max_minutes: stop after this long, what is done saved, to be resumed.
+        stop: asked after every step whether to stop there, the state saved, to be resumed.
+        show: called often, for a progress bar; in the first process only.
 
     Raises:
-        MetricDepthError: the folder holds another run, or nothing to resume.
+        MetricDepthError: the folder holds another run, or the data cannot be used.
     """
     deadline = time.monotonic() + 60 * max_minutes
     state_file = out / 'state.safetensors'
     if state_file.exists() and not resume:
         raise MetricDepthError(f'{out} holds a run already: --resume it, or choose another --out')
     out.mkdir(parents=True, exist_ok=True)
-    device = torch.device(device)
+    with joined(torch.device(device)) as workers:
+        tell = show if workers.first else lambda progress: None
+        pools = _pools(recipe, frames or out / 'frames', workers, deadline, tell)
+        if pools is None:
+            return None
+        *sources, heldout = pools
+        feed = Feed(recipe, sources)
 
-    def rendered(source: SyntheticData, split: str, on: torch.device | None) -> FramePool:
+        torch.manual_seed(recipe.seed)  # the initial weights; nothing later uses this generator
+        method = METHODS[recipe.method](recipe.architecture()).to(workers.device)
+        run = Run(recipe, method, workers)
+        curve = Curve(out / 'curve.jsonl')
+        step = run.load(state_file, curve) if state_file.exists() else curve.start()
+        while step < recipe.steps:
+            loss = run.step(step, feed)
+            step += 1
+            curve.add(loss)
+            tell(Progress('train', step, recipe.steps, f'loss {loss["loss"]:.4f}'))
+            last = step == recipe.steps
+            ending = workers.any(time.monotonic() > deadline or stop())
+            if workers.first and (step % recipe.validate_every == 0 or last):
+                average: Any = run.average.module
+                curve.write(step, validate(average, heldout, seed=recipe.seed))
+            if workers.first and (step % recipe.save_every == 0 or last or ending):
+                run.save(state_file, step, curve)
+            if ending and not last:
+                return None
+        if workers.first:
+            _finish(recipe, out, run, heldout, curve, tell)
+    return out / 'checkpoint'
+
+
+class _OutOfTimeError(Exception):
+    """Preparing the frames takes longer than there is time."""
+
+
+def _pools(
+    recipe: Recipe,
+    folder: Path,
+    workers: Workers,
+    deadline: float,
+    tell: Callable[[Progress], None],
+) -> list[FramePool] | None:
+    """The frames of each source, and the held-out ones last; None if time ran out.
+
+    The first process prepares them while the others wait.
+    """
+
+    def pool(source: Source, split: str, device: torch.device | None) -> FramePool:
         name = f'{split}-{pool_name(source)}'
+        began = False
 
         def progress(done: int, total: int) -> None:
-            show(Progress('render', done, total, name))
+            nonlocal began
+            tell(Progress('render', done, total, name))
+            if began and done < total and time.monotonic() > deadline:
+                raise _OutOfTimeError
+            began = True  # each leg gets something done, however short
 
-        folder = (frames or out / 'frames') / name
-        return render_pool(folder, source, split, device=on, progress=progress)
+        return fill_pool(folder / name, source, split, device=device, progress=progress)
 
-    pools = [rendered(source, 'train', device) for source in recipe.data]
-    heldout = rendered(recipe.validation, 'heldout', None)
-    feed = Feed(recipe, pools)
+    def everything() -> list[FramePool]:
+        sources = [pool(source, 'train', workers.device) for source in recipe.data]
+        return [*sources, pool(recipe.validation, 'heldout', None)]
 
-    torch.manual_seed(recipe.seed)  # the initial weights; nothing later uses this generator
-    method = METHODS[recipe.method](recipe.architecture()).to(device)
-    run = Run(recipe, method)
-    curve = Curve(out / 'curve.jsonl')
-    step = run.load(state_file, curve) if state_file.exists() else 0
-    while step < recipe.steps:
-        loss = run.step(step, feed, device)
-        step += 1
-        curve.add(loss)
-        show(Progress('train', step, recipe.steps, f'loss {loss["loss"]:.4f}'))
-        out_of_time = time.monotonic() > deadline
-        if step % recipe.validate_every == 0 or step == recipe.steps:
-            average: Any = run.average.module
-            curve.write(step, validate(average, heldout, seed=recipe.seed))
-        if step % recipe.save_every == 0 or step == recipe.steps or out_of_time:
-            run.save(state_file, step, curve)
-        if out_of_time and step < recipe.steps:
-            return None
+    pools: list[FramePool] | None = None
+    if workers.first:
+        with contextlib.suppress(_OutOfTimeError):
+            pools = everything()
+    if workers.any(workers.first and pools is None):
+        return None
+    return pools or everything()
 
+
+def _finish(
+    recipe: Recipe,
+    out: Path,
+    run: Run,
+    heldout: FramePool,
+    curve: Curve,
+    tell: Callable[[Progress], None],
+) -> None:
+    """Calibrate the averaged weights and write them, with their card, to out/checkpoint."""
     best: Any = run.average.module.eval()
-    show(Progress('calibrate', 0, 1))
+    tell(Progress('calibrate', 0, 1))
     calibration, scores = calibrate(best, heldout, seed=recipe.seed)
-    show(Progress('calibrate', 1, 1))
+    tell(Progress('calibrate', 1, 1))
     card = Card(recipe.name, recipe.licence, recipe.source, calibration)
     readme = model_card(recipe, best, card, scores, curve.lines())
     save(out / 'checkpoint', best, Card(card.name, card.licence, card.source, calibration, readme))
-    return out / 'checkpoint'

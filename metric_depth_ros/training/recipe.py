@@ -7,14 +7,24 @@ of it by name.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ..methods import METHODS
 from .fields import RecipeError, build, override
 
-__all__ = ['RECIPES', 'Augmentation', 'Recipe', 'RecipeError', 'SyntheticData', 'load_recipe']
+__all__ = [
+    'RECIPES',
+    'Augmentation',
+    'ManifestData',
+    'Recipe',
+    'RecipeError',
+    'Source',
+    'Stage',
+    'SyntheticData',
+    'load_recipe',
+]
 
 RECIPES = Path(__file__).parent / 'recipes'
 
@@ -26,6 +36,7 @@ class SyntheticData:
     frames, width, height: how many, and their size in pixels; training resizes them.
     scenes: 'indoor', 'outdoor' or 'both'. seed: of the scenes, the cameras and all else.
     weight: share of the training images beside the other sources', in whatever unit.
+    without: names of fields of synthetic.Appearance, Sensor and Content that are turned off.
     """
 
     frames: int
@@ -34,22 +45,72 @@ class SyntheticData:
     scenes: str
     seed: int
     weight: float = 1.0
+    without: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.scenes not in ('indoor', 'outdoor', 'both'):
             raise RecipeError(f'scenes is {self.scenes!r}, expected indoor, outdoor or both')
-        for name in ('frames', 'width', 'height'):
-            if getattr(self, name) < 1:
-                raise RecipeError(f'{name} is {getattr(self, name)}, expected at least 1')
-        if self.weight < 0:
-            raise RecipeError(f'weight is {self.weight}, expected 0 or more')
+        _at_least_one(self, 'frames', 'width', 'height')
+        _weight(self.weight)
+        if self.without:
+            from .switches import without
+
+            without(self.without)
 
     def describe(self) -> str:
         """What it is, in a few words, for the model card."""
+        less = f' without {", ".join(self.without)}' if self.without else ''
         return (
-            f'{self.frames:,} procedural frames ({self.scenes} scenes) of '
+            f'{self.frames:,} procedural frames ({self.scenes} scenes{less}) of '
             f'{self.width}x{self.height} pixels'
         )
+
+
+@dataclass(frozen=True)
+class ManifestData:
+    """Frames of a dataset with ground truth, dense or as sparse as a LiDAR's.
+
+    manifest: file of JSON lines, see evaluation.datasets; relative to the recipe's folder.
+    width, height: that frames are resized to fit into, once, before training, pixels.
+    weight: as SyntheticData's.
+    """
+
+    manifest: str
+    width: int
+    height: int
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        _at_least_one(self, 'width', 'height')
+        _weight(self.weight)
+
+    def describe(self) -> str:
+        """What it is, in a few words, for the model card."""
+        return f'{Path(self.manifest).name}, frames that fit {self.width}x{self.height} pixels'
+
+
+Source = SyntheticData | ManifestData
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of a curriculum (GRIN, Section 5.2: synthetic and small images first).
+
+    steps: how many. weights: of the sources during them, instead of their own.
+    width, height: of the training images, instead of the recipe's.
+    """
+
+    steps: int
+    weights: tuple[float, ...] | None = None
+    width: int | None = None
+    height: int | None = None
+
+    def __post_init__(self) -> None:
+        _at_least_one(self, 'steps')
+        if self.weights is not None and (min(self.weights) < 0 or sum(self.weights) <= 0):
+            raise RecipeError(
+                f'weights is {list(self.weights)}, expected 0 or more each, and one above 0'
+            )
 
 
 @dataclass(frozen=True)
@@ -80,14 +141,15 @@ class Recipe:
 
     name: of the model it makes. method, preset: the architecture (see METHODS); config: fields
         of it to change, nested ones as mappings.
-    data: what it learns from, each source with its weight; validation: what the error bar is
+    data: what it learns from, each source with its weight; stages: a curriculum, in order, all
+        steps together; none for the same all the way. validation: what the error bar is
         fitted on and the curve shows, from the held-out split, never trained on.
     width, height: of the training images, pixels.
-    supervision: pixels that keep their ground truth, 'dense' (all), 'random' or 'lidar' (scan
-        lines); supervised_share: of all pixels, about as many of them. Which ones is a property
-        of the frame: the others are never seen.
-    optimizer: 'adamw' or 'lion'. learning_rate rises linearly over warmup_steps, then falls by a
-        cosine to zero at `steps`.
+    supervision: pixels of synthetic frames that keep their ground truth, 'dense' (all), 'random'
+        or 'lidar' (scan lines); supervised_share: of all pixels, about as many of them. Which
+        ones is a property of the frame: the others are never seen.
+    optimizer: 'adamw', 'lion' or 'muon'. learning_rate rises linearly over warmup_steps, then
+        falls by a cosine to zero at `steps`.
     weight_decay acts on the layers' weight matrices only (GRIN, Section 5.2). clip_norm: of the
         gradient. ema_decay: of the averaged weights, which are what is saved.
     precision: 'fp32' or 'bf16' (autocast).
@@ -98,7 +160,7 @@ class Recipe:
     preset: str
     licence: str
     source: str
-    data: tuple[SyntheticData, ...]
+    data: tuple[Source, ...]
     validation: SyntheticData
     width: int
     height: int
@@ -118,32 +180,67 @@ class Recipe:
     supervision: str = 'dense'
     supervised_share: float = 1.0
     optimizer: str = 'adamw'
+    accumulate: int = 1
+    stages: tuple[Stage, ...] = ()
 
     def __post_init__(self) -> None:
         self._expect('method', self.method in METHODS, f'one of {", ".join(METHODS)}')
         presets = METHODS[self.method].PRESETS
         self._expect('preset', self.preset in presets, f'one of {", ".join(presets)}')
         self._expect('precision', self.precision in ('fp32', 'bf16'), 'fp32 or bf16')
-        self._expect('optimizer', self.optimizer in ('adamw', 'lion'), 'adamw or lion')
+        optimizers = ('adamw', 'lion', 'muon')
+        self._expect('optimizer', self.optimizer in optimizers, f'one of {", ".join(optimizers)}')
         kinds = ('dense', 'random', 'lidar')
         self._expect('supervision', self.supervision in kinds, f'one of {", ".join(kinds)}')
         self._expect('supervised_share', 0 < self.supervised_share <= 1, 'above 0, at most 1')
-        for name in ('steps', 'batch_size', 'save_every', 'validate_every'):
-            self._expect(name, getattr(self, name) >= 1, 'at least 1')
-        multiple = METHODS[self.method].multiple_of
-        for name in ('width', 'height'):
-            value = getattr(self, name)
-            self._expect(name, value > 0 and value % multiple == 0, f'a multiple of {multiple}')
+        _at_least_one(self, 'steps', 'batch_size', 'save_every', 'validate_every', 'accumulate')
+        self._expect(
+            'batch_size', self.batch_size % self.accumulate == 0, 'a multiple of accumulate'
+        )
+        self._check_size('', self.width, self.height)
         self._expect('data', sum(s.weight for s in self.data) > 0, 'a source of weight above 0')
+        self._check_stages()
         self.architecture()
 
     def architecture(self) -> Any:
         """The config of the method: the preset with the recipe's changes."""
         return override(METHODS[self.method].PRESETS[self.preset](), self.config, 'config')
 
+    def _check_stages(self) -> None:
+        if self.stages and sum(stage.steps for stage in self.stages) != self.steps:
+            raise RecipeError(
+                f'stages have {sum(stage.steps for stage in self.stages)} steps, expected '
+                f'{self.steps}, the steps of the recipe'
+            )
+        for i, stage in enumerate(self.stages):
+            where = f'stages[{i}].'
+            self._check_size(where, stage.width or self.width, stage.height or self.height)
+            if stage.weights is not None and len(stage.weights) != len(self.data):
+                raise RecipeError(
+                    f'{where}weights is {list(stage.weights)}, expected {len(self.data)}, one for '
+                    f'each source in data'
+                )
+
+    def _check_size(self, where: str, width: int, height: int) -> None:
+        multiple = METHODS[self.method].multiple_of
+        for name, value in (('width', width), ('height', height)):
+            if value < 1 or value % multiple:
+                raise RecipeError(f'{where}{name} is {value}, expected a multiple of {multiple}')
+
     def _expect(self, name: str, holds: bool, expected: str) -> None:
         if not holds:
             raise RecipeError(f'{name} is {getattr(self, name)!r}, expected {expected}')
+
+
+def _at_least_one(fields: Any, *names: str) -> None:
+    for name in names:
+        if getattr(fields, name) < 1:
+            raise RecipeError(f'{name} is {getattr(fields, name)}, expected at least 1')
+
+
+def _weight(weight: float) -> None:
+    if weight < 0:
+        raise RecipeError(f'weight is {weight}, expected 0 or more')
 
 
 def load_recipe(recipe: str | Path) -> Recipe:
@@ -163,7 +260,7 @@ def load_recipe(recipe: str | Path) -> Recipe:
     try:
         raw = yaml.safe_load(path.read_text())
         if isinstance(raw, dict) and 'data' in raw:
-            raw['data'] = _sources(raw['data'])
+            raw['data'] = _sources(raw['data'], path.parent)
         return build(Recipe, raw, '')
     except yaml.YAMLError as error:
         raise RecipeError(f'{path} is not YAML: {" ".join(str(error).split())}') from None
@@ -171,8 +268,15 @@ def load_recipe(recipe: str | Path) -> Recipe:
         raise RecipeError(f'{path}: {error}') from None
 
 
-def _sources(raw: Any) -> list[SyntheticData]:
+def _sources(raw: Any, folder: Path) -> list[Source]:
     """The sources: a list of them, or one alone."""
     if not isinstance(raw, list):
-        return [build(SyntheticData, raw, 'data')]
-    return [build(SyntheticData, source, f'data[{i}]') for i, source in enumerate(raw)]
+        return [_source(raw, 'data', folder)]
+    return [_source(source, f'data[{i}]', folder) for i, source in enumerate(raw)]
+
+
+def _source(raw: Any, where: str, folder: Path) -> Source:
+    if not isinstance(raw, dict) or 'manifest' not in raw:
+        return build(SyntheticData, raw, where)
+    source = build(ManifestData, raw, where)
+    return replace(source, manifest=str(folder / source.manifest))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -17,48 +18,65 @@ from .curve import Curve
 from .feed import Feed
 from .fields import signature
 from .lion import Lion
+from .muon import Muon
 from .objectives import OBJECTIVES
 from .recipe import Recipe
 from .schedule import seed_of
+from .workers import Workers
 
 _BETAS = (0.9, 0.99)
+_MUON_SIDE = 32
 
 
 class Run:
     """The method, its averaged weights and its optimiser: what a step changes."""
 
-    def __init__(self, recipe: Recipe, method: Any) -> None:
+    def __init__(self, recipe: Recipe, method: Any, workers: Workers) -> None:
         self.recipe = recipe
         self.method = method
+        self.workers = workers
+        self.parts = parts_of_a_batch(recipe, workers.count)
         self.average = AveragedModel(
             method, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema_decay), use_buffers=True
         )
         self.optimizer = make_optimizer(recipe, method)
 
-    def step(self, step: int, feed: Feed, device: torch.device) -> dict[str, float]:
-        """Take step number `step`; its losses."""
-        recipe = self.recipe
-        seed = seed_of(recipe.seed, 'step', step, 0)
-        cpu = torch.Generator().manual_seed(seed)
-        generator = torch.Generator(device).manual_seed(seed)
-        batch = feed.batch(step, cpu, device)
+    def step(self, step: int, feed: Feed) -> dict[str, float]:
+        """Take step number `step`; its losses, the means over the parts of the batch.
+
+        Each part has its own seed, whichever process computes it: so many processes take the
+        steps that one process takes with as many parts, up to the order of sums.
+        """
+        recipe, workers = self.recipe, self.workers
         for group in self.optimizer.param_groups:
             group['lr'] = learning_rate(recipe, step)
         self.method.train()
-        with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == 'bf16'):
-            losses = OBJECTIVES[recipe.method](self.method, batch, generator)
-        values = {name: float(value.detach()) for name, value in losses.items()}
+        self.optimizer.zero_grad(set_to_none=True)
+        computed: list[dict[str, float]] = []
+        for part in range(workers.rank, self.parts, workers.count):
+            losses = self._losses(step, part, feed)
+            (losses['loss'] / self.parts).backward()
+            computed.append({name: float(loss.detach()) for name, loss in losses.items()})
+        values = _means(workers.gather(computed))
         if not math.isfinite(values['loss']):
             raise MetricDepthError(
                 f'the loss is {values["loss"]} at step {step}, expected a finite number: '
                 f'resume from the last saved state with a lower learning_rate'
             )
-        self.optimizer.zero_grad(set_to_none=True)
-        losses['loss'].backward()
+        workers.sum_gradients(self.method.parameters())
         nn.utils.clip_grad_norm_(self.method.parameters(), recipe.clip_norm)
         self.optimizer.step()
         self.average.update_parameters(self.method)
         return values
+
+    def _losses(self, step: int, part: int, feed: Feed) -> dict[str, Tensor]:
+        recipe, device = self.recipe, self.workers.device
+        seed = seed_of(recipe.seed, 'step', step, part)
+        cpu = torch.Generator().manual_seed(seed)
+        generator = torch.Generator(device).manual_seed(seed)
+        batch = feed.batch(step, cpu, device, part=part, parts=self.parts)
+        with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == 'bf16'):
+            return OBJECTIVES[recipe.method](self.method, batch, generator)
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that changes, by name; the tensors themselves, not copies."""
@@ -102,17 +120,47 @@ class Run:
         return step
 
 
+def _means(losses: list[dict[str, float]]) -> dict[str, float]:
+    """The mean of each loss over the parts that have it."""
+    names = dict.fromkeys(name for part in losses for name in part)
+    return {
+        name: statistics.fmean(part[name] for part in losses if name in part) for name in names
+    }
+
+
+def parts_of_a_batch(recipe: Recipe, workers: int) -> int:
+    """Parts that a batch is computed in: the recipe's `accumulate`, or more, as many for each.
+
+    Raises:
+        MetricDepthError: the batch cannot be divided so.
+    """
+    parts = -(-recipe.accumulate // workers) * workers
+    if recipe.batch_size % parts:
+        raise MetricDepthError(
+            f'batch_size is {recipe.batch_size}, expected a multiple of {parts}, to divide it '
+            f'among {workers} processes with accumulate {recipe.accumulate}'
+        )
+    return parts
+
+
 def make_optimizer(recipe: Recipe, method: nn.Module) -> torch.optim.Optimizer:
-    """AdamW or Lion; only the weights of layers decay, no biases, norms or learned tokens."""
+    """The recipe's; only the weights of layers decay, no biases, norms or learned tokens."""
     named = list(method.named_parameters())
     decaying = [p for name, p in named if p.ndim >= 2 and name.endswith('weight')]
     chosen = {id(p) for p in decaying}
-    groups = [
+    groups: list[dict[str, Any]] = [
         {'params': decaying, 'weight_decay': recipe.weight_decay},
         {'params': [p for _, p in named if id(p) not in chosen], 'weight_decay': 0.0},
     ]
     if recipe.optimizer == 'lion':
         return Lion(groups, lr=recipe.learning_rate, betas=_BETAS)
+    if recipe.optimizer == 'muon':
+        # Layers of few inputs or outputs are no matrices to speak of: AdamW has them.
+        broad = [p for p in decaying if min(p.flatten(1).shape) >= _MUON_SIDE]
+        chosen = {id(p) for p in broad}
+        groups[0]['params'] = [p for p in decaying if id(p) not in chosen]
+        matrices = {'params': broad, 'weight_decay': recipe.weight_decay, 'matrix': True}
+        return Muon([matrices, *groups], lr=recipe.learning_rate, betas=_BETAS)
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=_BETAS, fused=True)
 
 

@@ -14,10 +14,11 @@ from safetensors.torch import load_file
 from metric_depth_ros import checkpoint
 from metric_depth_ros.errors import MetricDepthError
 from metric_depth_ros.methods.grin import Grin, GrinConfig
-from metric_depth_ros.training.data import FramePool, render_pool
+from metric_depth_ros.training.data import FramePool
 from metric_depth_ros.training.loop import train
 from metric_depth_ros.training.recipe import Recipe, SyntheticData, load_recipe
 from metric_depth_ros.training.run import learning_rate, make_optimizer
+from metric_depth_ros.training.sources import fill_pool
 
 DATA = SyntheticData(frames=8, width=64, height=32, scenes='both', seed=1)
 
@@ -103,18 +104,18 @@ def test_learning_rate_rises_then_falls_to_zero(recipe: Recipe) -> None:
 
 
 def test_frames_are_kept_and_not_mixed_with_others(tmp_path: Path) -> None:
-    first = render_pool(tmp_path, DATA, 'train')
+    first = fill_pool(tmp_path, DATA, 'train')
     image = tmp_path / '00000.shard' / 'image.npy'
     before = image.stat().st_mtime_ns
-    again = render_pool(tmp_path, DATA, 'train')
+    again = fill_pool(tmp_path, DATA, 'train')
     assert image.stat().st_mtime_ns == before
     assert len(first) == len(again) == 8
     with pytest.raises(MetricDepthError, match='holds frames of another recipe'):
-        render_pool(tmp_path, dataclasses.replace(DATA, seed=9), 'train')
+        fill_pool(tmp_path, dataclasses.replace(DATA, seed=9), 'train')
 
 
 def test_a_batch_is_what_was_rendered(tmp_path: Path) -> None:
-    pool = render_pool(tmp_path, DATA, 'train')
+    pool = fill_pool(tmp_path, DATA, 'train')
     assert isinstance(pool, FramePool)
     batch = pool.batch(list(range(8)))
     norm = batch.rays.norm(dim=1)
