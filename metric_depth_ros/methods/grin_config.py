@@ -32,7 +32,10 @@ class GrinConfig:
     local_width, local_kernel: patch embedding of each pixel; width 0 for none (Table 4 A).
     use_global: global tokens (False: Table 4 B).
     pixel_features: add the merged map, sampled at the pixel, to the pixel's token.
-    ray_bands, centre_bands: Fourier bands of ray and of camera centre.
+    local_padding: of the image for the patches at its border, as torch.nn.functional.pad has it.
+    ray_bands, centre_bands: Fourier bands of ray and of camera centre; max_octave: the highest of
+        their frequencies, an octave being twice the lowest.
+    noise_schedule: start, end and temperature of the sigmoid that gamma(t) is (Jabri et al. 2023).
     predict_velocity: the network predicts v instead of the noise.
     data_loss: the loss is on x_0 instead of on what the network predicts.
     regression_weight: of a dense L1 loss on a head of the encoder alone; 0 for no head.
@@ -49,7 +52,10 @@ class GrinConfig:
     beyond: metres of ray_distance from which a sample counts as infinitely far.
     read_pixels: how many pixels the latents read at inference; None for all. With a number,
         each pixel's depth is the same whichever others are asked for.
-    num_steps: of the sampler, unless the caller says otherwise.
+    read_globals: how many global tokens the latents read at inference, a random few; None for all
+        (supplement B).
+    clip_data: the sampler keeps its x_0 to the range of the code.
+    num_steps, num_samples: of the sampler (DDIM) and of draws, unless the caller says otherwise.
     working_pixels: area of the images the network is made for, pixels.
     """
 
@@ -64,10 +70,13 @@ class GrinConfig:
     top_down: bool = False
     local_width: int = 128
     local_kernel: int = 9
+    local_padding: str = field(default='reflect', metadata=LATER)
     use_global: bool = True
     pixel_features: bool = False
     ray_bands: int = 16
     centre_bands: int = 16
+    max_octave: float = field(default=2.0, metadata=LATER)
+    noise_schedule: tuple[float, float, float] = field(default=(-3.0, 3.0, 1.0), metadata=LATER)
     predict_velocity: bool = False
     data_loss: bool = False
     regression_weight: float = 0.0
@@ -81,7 +90,10 @@ class GrinConfig:
     clip_sky: bool = True
     beyond: float = 150.0
     read_pixels: int | None = None
+    read_globals: int | None = field(default=None, metadata=LATER)
+    clip_data: bool = field(default=True, metadata=LATER)
     num_steps: int = 10
+    num_samples: int = field(default=10, metadata={**LATER, 'before': 4})
     working_pixels: int = 640 * 512
 
     def __post_init__(self) -> None:
@@ -90,6 +102,17 @@ class GrinConfig:
         if not self.local_width and not self.use_global and not self.pixel_features:
             raise MetricDepthError(
                 'GRIN config has no image input: set local_width, use_global or pixel_features'
+            )
+        start, end, temperature = self.noise_schedule
+        if not start < end or temperature <= 0:
+            raise MetricDepthError(
+                f'GRIN config has noise_schedule {self.noise_schedule}, expected start < end and '
+                f'a temperature above 0'
+            )
+        if self.local_padding not in ('reflect', 'replicate', 'constant'):
+            raise MetricDepthError(
+                f'GRIN config has local_padding {self.local_padding!r}, expected reflect, '
+                f'replicate or constant'
             )
         if self.regression_upsampling not in ('bilinear', 'shuffle'):
             raise MetricDepthError(
@@ -145,7 +168,7 @@ class GrinConfig:
             data_loss=True,
             regression_weight=5.0,
             regression_upsampling='shuffle',
-            diffusion_share=0.3,
+            diffusion_share=0.2,
             diffuse_residual=True,
             data_scale=0.25,
             self_conditioning=0.5,
@@ -153,6 +176,7 @@ class GrinConfig:
             train_globals=192,
             read_pixels=512,
             num_steps=2,
+            num_samples=4,
             working_pixels=128 * 96,
         )
 
