@@ -9,7 +9,8 @@ config.json:
      "calibration": {the fields of Calibration}}
 
 A field whose dataclass metadata says `later` came after the first checkpoints were written: a file
-may lack it, and then means its default. New fields of a Config or of Calibration are marked so.
+may lack it, and then means its default, or what the metadata has as `before`. New fields of a
+Config or of Calibration are marked so.
 """
 
 from __future__ import annotations
@@ -248,7 +249,8 @@ def _from_dict(kind: type, raw: Any, path: Path, where: str) -> Any:
     fields = dataclasses.fields(kind)
     later = {f.name for f in fields if f.metadata.get('later')}
     _check_keys(raw, {f.name for f in fields}, path, where, optional=later)
-    values = {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()}
+    values = {f.name: f.metadata['before'] for f in fields if 'before' in f.metadata}
+    values |= {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()}
     try:
         return kind(**values)
     except (TypeError, ValueError) as error:

@@ -29,7 +29,8 @@ class Predictor:
     Args:
         method: an nn.Module that is a DepthMethod (see types.py).
         name: what the model is called in reports and messages.
-        num_samples: draws a prediction is made of; more are steadier and slower.
+        num_samples: draws a prediction is made of; more are steadier and slower. None leaves it
+            to the method.
         num_steps: denoising steps of a draw; None leaves it to the method.
         seed: of the noise. A frame's prediction depends on the frame and the seed alone, not on
             what was predicted before, so that dropping a frame changes no other.
@@ -45,20 +46,20 @@ class Predictor:
         method: DepthMethod,
         *,
         name: str = '',
-        num_samples: int = 4,
+        num_samples: int | None = None,
         num_steps: int | None = None,
         seed: int = 0,
         device: str | torch.device = 'auto',
         calibration: Calibration | None = None,
     ) -> None:
-        if num_samples < 1:
+        if num_samples is not None and num_samples < 1:
             raise MetricDepthError(f'num_samples is {num_samples}, expected at least 1')
         if num_steps is not None and num_steps < 1:
             raise MetricDepthError(f'num_steps is {num_steps}, expected at least 1 or None')
         self.device = find_device(device)
         self.method = cast(DepthMethod, cast(torch.nn.Module, method).to(self.device).eval())
         self.name = name
-        self.num_samples = num_samples
+        self.num_samples = num_samples or self.method.num_samples
         self.num_steps = num_steps
         self.seed = seed
         self.calibration = calibration or Calibration()

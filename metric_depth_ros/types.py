@@ -154,6 +154,7 @@ class DepthMethod(Protocol):
     working_pixels: about how many pixels the network was made for; the Predictor resizes the
         image to that area, aspect kept.
     multiple_of: h and w of the conditioning are multiples of this.
+    num_samples: draws a prediction is made of, unless the caller says otherwise.
     takes_targets: True if `draw` can predict some of the pixels alone.
     """
 
@@ -161,6 +162,7 @@ class DepthMethod(Protocol):
     takes_targets: bool
     working_pixels: int
     multiple_of: int
+    num_samples: int
 
     def draw(
         self,

@@ -111,6 +111,15 @@ def test_a_field_that_came_later_may_be_missing(
         checkpoint.load(folder)
 
 
+def test_fields_that_came_later_mean_what_they_did(folder: Path) -> None:
+    architecture = json.loads((folder / 'config.json').read_text())['architecture']
+    del architecture['num_samples'], architecture['noise_schedule']
+    edit(folder, architecture=architecture)
+    config = checkpoint.load(folder).method.config
+    assert config.num_samples == 4  # the paper's 10 are the default of new ones
+    assert config.noise_schedule == (-3.0, 3.0, 1.0)
+
+
 def test_config_that_is_not_json(folder: Path) -> None:
     (folder / 'config.json').write_text('{')
     with pytest.raises(CheckpointError, match=r'config\.json is not JSON'):

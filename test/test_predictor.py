@@ -23,6 +23,7 @@ class PlaneMethod(nn.Module):
     """Sees the plane NORMAL . p = 2 wherever its rays look; sample k is k % farther."""
 
     takes_targets = False
+    num_samples = 3
     multiple_of = 8
     working_pixels = 64 * 48
 

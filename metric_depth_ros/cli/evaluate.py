@@ -21,7 +21,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         '--model', nargs='+', default=['default'], metavar='M',
         help='names of `metric-depth models`, or checkpoint folders',
     )  # fmt: skip
-    parser.add_argument('--samples', type=int, default=4, metavar='N', help='draws an image')
+    parser.add_argument(
+        '--samples',
+        type=int,
+        metavar='N',
+        help='draws an image; else as many as the model says',
+    )
     parser.add_argument('--steps', type=int, metavar='T', help='denoising steps a draw')
     parser.add_argument('--seed', type=int, default=0, metavar='S')
     parser.add_argument('--device', default='auto', metavar='D', help="'auto', 'cpu', 'cuda', ...")

@@ -87,15 +87,15 @@ def _at_pixels(maps: Tensor, pixels: Tensor) -> Tensor:
 class PatchEmbedding(nn.Module):
     """A k x k convolution evaluated at chosen pixels only, F_loc of GRIN 4.2."""
 
-    def __init__(self, channels: int, kernel: int, width: int) -> None:
+    def __init__(self, channels: int, kernel: int, width: int, padding: str = 'reflect') -> None:
         super().__init__()
-        self.kernel = kernel
+        self.kernel, self.padding = kernel, padding
         self.project = nn.Linear(channels * kernel**2, width)
 
     def forward(self, image: Tensor, pixels: Tensor) -> Tensor:
         """image: (B, C, h, w); pixels: (B, L) flat indices in h x w -> (B, L, width)."""
         k, width = self.kernel, image.shape[-1]
-        padded = F.pad(image, [k // 2] * 4, mode='reflect')
+        padded = F.pad(image, [k // 2] * 4, mode=self.padding)
         stride = padded.shape[-1]
         corner = pixels // width * stride + pixels % width
         step = torch.arange(k, device=image.device)
@@ -122,7 +122,7 @@ class Grin(nn.Module):
         super().__init__()
         self.config = config
         self.codec = LogBase(config.near, config.far, config.code_base)
-        self.working_pixels = config.working_pixels
+        self.working_pixels, self.num_samples = config.working_pixels, config.num_samples
         width = config.rin.token_width
         geometry = ray_feature_width(config.ray_bands, config.centre_bands)
 
@@ -136,7 +136,9 @@ class Grin(nn.Module):
 
         self.patches: PatchEmbedding | None = None
         if config.local_width:
-            self.patches = PatchEmbedding(3, config.local_kernel, config.local_width)
+            self.patches = PatchEmbedding(
+                3, config.local_kernel, config.local_width, config.local_padding
+            )
         # One linear layer on (noisy code, patch, geometry) in the paper; in two parts here,
         # because only the noisy code changes from step to step.
         self.to_local = nn.Linear(config.local_width + geometry, width)
@@ -172,6 +174,10 @@ class Grin(nn.Module):
     def from_data(self, data: Tensor, centre: Tensor) -> Tensor:
         """x_0 to codes."""
         return data * self.config.data_scale + centre
+
+    def gamma(self, t: Tensor) -> Tensor:
+        """Signal's share of the variance at time t, 0 (data) to 1 (noise)."""
+        return sampling.sigmoid_gamma(t, *self.config.noise_schedule)
 
     # ---- the network -------------------------------------------------------------------------
 
@@ -276,7 +282,8 @@ class Grin(nn.Module):
         return F.interpolate(code, size=size, mode='bilinear', align_corners=False)[:, 0]
 
     def _geometry(self, rays: Tensor) -> Tensor:
-        return ray_features(rays, self.config.ray_bands, self.config.centre_bands)
+        config = self.config
+        return ray_features(rays, config.ray_bands, config.centre_bands, config.max_octave)
 
     def _sample(self, scene: Scene, pixels: Tensor) -> Tensor:
         """The merged map at pixel centres, (B, L, global_width)."""
@@ -334,7 +341,8 @@ class Grin(nn.Module):
             read &= asked.flatten()
         pixels = (read | asked.flatten()).nonzero()[:, 0]
         scene = self.encode(conditioning.image[None], conditioning.rays[None], valid[None])
-        tokens = self.tokens(scene, pixels[None], read[pixels][None])
+        cells = self._cells(scene, generator)
+        tokens = self.tokens(scene, pixels[None], read[pixels][None], *cells)
 
         # 3. Denoise, as many samples at a time as memory should hold.
         step = max(1, TOKENS_PER_PASS // tokens.readable.shape[1])
@@ -360,6 +368,14 @@ class Grin(nn.Module):
             return None
         return torch.where(valid, self._z_depth(code[0], rays[2]), torch.nan)
 
+    def _cells(
+        self, scene: Scene, generator: torch.Generator
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """The global tokens that are kept at inference, as `tokens` takes them."""
+        if self.config.read_globals is None:
+            return None, None
+        return random_subset(scene.global_valid, self.config.read_globals, generator)
+
     def _z_depth(self, code: Tensor, z: Tensor) -> Tensor:
         """Codes to metres along z, +inf beyond the range; z is that of the unit ray."""
         ray_distance = self.from_code(code)
@@ -377,7 +393,9 @@ class Grin(nn.Module):
 
         centre, code_limit = tokens.centre, torch.ones_like(tokens.centre)
         lowest, highest = self.to_data(-code_limit, centre), self.to_data(code_limit, centre)
-        data = sampling.ddim(predict_data, noise, num_steps, lowest, highest)
+        if not self.config.clip_data:
+            lowest, highest = -torch.inf * code_limit, torch.inf * code_limit
+        data = sampling.ddim(predict_data, noise, num_steps, lowest, highest, self.gamma)
         return self.from_data(data, centre)
 
     def _check_draw(self, conditioning: Conditioning, num_samples: int, num_steps: int) -> None:

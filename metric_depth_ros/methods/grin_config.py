@@ -190,5 +190,6 @@ class GrinConfig:
         )  # fmt: skip
         return replace(
             small, rin=rin, encoder_width=8, global_width=16, local_width=8, local_kernel=3,
-            ray_bands=4, diffusion_share=1.0, train_pixels=64, train_globals=16, read_pixels=64, working_pixels=32 * 64,
+            ray_bands=4, diffusion_share=1.0, train_pixels=64, train_globals=16, read_pixels=64,
+            working_pixels=32 * 64,
         )  # fmt: skip

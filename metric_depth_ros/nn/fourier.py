@@ -28,7 +28,9 @@ def fourier_features(x: Tensor, num_bands: int, max_octave: float = MAX_OCTAVE) 
     return torch.cat([sines.flatten(-2), cosines.flatten(-2)], dim=-1)
 
 
-def ray_features(rays: Tensor, ray_bands: int, centre_bands: int) -> Tensor:
+def ray_features(
+    rays: Tensor, ray_bands: int, centre_bands: int, max_octave: float = MAX_OCTAVE
+) -> Tensor:
     """Embedding of viewing rays and of the camera centre they start from (GRIN 4.2).
 
     With one camera its centre is the origin; it is embedded all the same, so that a network
@@ -39,8 +41,8 @@ def ray_features(rays: Tensor, ray_bands: int, centre_bands: int) -> Tensor:
     Returns:
         (..., 6 (centre_bands + ray_bands + 2)).
     """
-    centre = fourier_features(torch.zeros_like(rays), centre_bands)
-    return torch.cat([centre, fourier_features(rays, ray_bands)], dim=-1)
+    centre = fourier_features(torch.zeros_like(rays), centre_bands, max_octave)
+    return torch.cat([centre, fourier_features(rays, ray_bands, max_octave)], dim=-1)
 
 
 def ray_feature_width(ray_bands: int, centre_bands: int) -> int:

@@ -54,6 +54,7 @@ def ddim(
     num_steps: int,
     lowest: Tensor | float = -1.0,
     highest: Tensor | float = 1.0,
+    schedule: Callable[[Tensor], Tensor] = sigmoid_gamma,
 ) -> Tensor:
     """Carry noise to data, deterministically (DDIM, Song et al. 2021, eta = 0).
 
@@ -65,13 +66,14 @@ def ddim(
         noise: any shape, standard normal.
         num_steps: how often the network is asked, at least 1.
         lowest, highest: range of x_0; broadcast against noise.
+        schedule: t -> gamma.
     Returns:
         x_0, like noise.
     """
     if num_steps < 1:
         raise ValueError(f'num_steps is {num_steps}, expected at least 1')
     times = torch.linspace(1, 0, num_steps + 1, device=noise.device)
-    gammas = sigmoid_gamma(times)
+    gammas = schedule(times)
     low = torch.as_tensor(lowest, dtype=noise.dtype, device=noise.device)
     high = torch.as_tensor(highest, dtype=noise.dtype, device=noise.device)
     x = noise

@@ -11,6 +11,7 @@ from metric_depth_ros import geometry
 from metric_depth_ros.errors import MetricDepthError
 from metric_depth_ros.methods import METHODS
 from metric_depth_ros.methods.grin import Grin, GrinConfig, PatchEmbedding, parameter_breakdown
+from metric_depth_ros.nn import sampling
 from metric_depth_ros.nn.rin import RinConfig
 from metric_depth_ros.types import Camera, Conditioning
 
@@ -128,6 +129,38 @@ def test_with_all_pixels_read_a_region_is_still_predicted() -> None:
     assert not torch.allclose(region[:, targets], draw(method, scene)[:, targets])
 
 
+def test_few_global_tokens_still_predict_and_all_of_them_change_nothing() -> None:
+    scene = look()
+    dense = draw(network(), scene)
+    cells = HEIGHT // 4 * WIDTH // 4
+    few = draw(network(config_with(read_globals=cells // 4)), scene)
+    assert few.isfinite().all()
+    assert not torch.equal(few, dense)
+    all_of_them = draw(network(config_with(read_globals=cells)), scene)
+    torch.testing.assert_close(all_of_them, dense, rtol=1e-4, atol=1e-4)
+
+
+def test_the_schedule_is_the_config_s() -> None:
+    t = torch.linspace(0, 1, 5)
+    assert torch.equal(network().gamma(t), sampling.sigmoid_gamma(t))
+    steep = network(config_with(noise_schedule=(0.0, 4.0, 0.5)))
+    assert torch.equal(steep.gamma(t), sampling.sigmoid_gamma(t, 0.0, 4.0, 0.5))
+    assert not torch.equal(draw(steep, look()), draw(network(), look()))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(('clip', 'expected'), [(True, 1.0), (False, 9.0)])
+def test_x_0_is_clipped_if_the_config_says_so(clip: bool, expected: float) -> None:
+    method = Grin(config_with(diffuse_residual=False, data_scale=1.0, clip_data=clip)).eval()
+    method.head[1].bias.fill_(-9.0)  # v = -9 everywhere, hence x_0 = 9 from no noise at t = 1
+    scene = look()
+    encoded = method.encode(*(x[None] for x in (scene.image, scene.rays, scene.valid)))
+    pixels = torch.arange(8)[None]
+    tokens = method.tokens(encoded, pixels, torch.ones(1, 8, dtype=torch.bool))
+    codes = method._sample_codes(tokens, torch.zeros(1, 8), num_steps=1)
+    torch.testing.assert_close(codes, torch.full((1, 8), expected), rtol=1e-3, atol=0)
+
+
 def test_the_camera_alone_changes_the_depth() -> None:
     method = network()
     assert not torch.allclose(draw(method, look(50.0)), draw(method, look(80.0)), rtol=1e-3)
@@ -219,5 +252,9 @@ def test_what_cannot_be_is_refused() -> None:
         draw(method, look(), num_steps=0)
     with pytest.raises(MetricDepthError, match='no image input'):
         config_with(local_width=0, use_global=False, pixel_features=False)
+    with pytest.raises(MetricDepthError, match='expected start < end'):
+        config_with(noise_schedule=(3.0, -3.0, 1.0))
+    with pytest.raises(MetricDepthError, match="local_padding 'wrap', expected reflect"):
+        config_with(local_padding='wrap')
     with pytest.raises(MetricDepthError, match='regression_weight'):
         config_with(regression_weight=0.0)

@@ -57,7 +57,7 @@ def diffusion_loss(
     noise = torch.randn(data.shape, generator=generator, device=generator.device).to(device)
     t = torch.rand(len(data), generator=generator, device=generator.device).to(device)
     conditioned = torch.rand((), generator=generator, device=generator.device).item()
-    gamma = sampling.sigmoid_gamma(t)[:, None]
+    gamma = method.gamma(t)[:, None]
     noisy = sampling.add_noise(data, noise, gamma)
 
     latents: Tensor | None = None
