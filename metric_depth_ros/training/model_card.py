@@ -10,7 +10,7 @@ from ..calibration import Calibration
 from ..checkpoint import Card
 from ..evaluation.metrics import CONFIDENCE_LEVELS, PLAIN, Scores
 from .recipe import Recipe
-from .validation import NUM_SAMPLES, HeldOutReport, Part
+from .validation import NUM_SAMPLES, OPEN_FROM_M, OPEN_SHARE, HeldOutReport, Part
 
 _CURVE_LINES = 12
 _CURVE_COLUMNS = {  # key of a line of the curve: heading, decimals
@@ -87,7 +87,8 @@ def accuracy(name: str, report: HeldOutReport) -> str:
 
 {report.frames} held-out frames: unseen scenes, textures and fields of view; {NUM_SAMPLES} samples,
 protocol `{PLAIN.name}` (no alignment, 0.1 to 80 m, mean over frames; by true depth: over pixels).
-The two baselines know the truth of these very frames.
+The two baselines know the truth of these very frames. Outdoor: {OPEN_SHARE:.1%} or more of the
+view is sky or farther than {OPEN_FROM_M:.0f} m.
 
 | | AbsRel | RMSE (m) | SILog | delta1 |
 |---|---|---|---|---|

@@ -32,6 +32,8 @@ NUM_SAMPLES = 4
 CURVE_FRAMES = 32
 CURVE_SHARE = 0.1  # of the pixels: as good for a mean, and several times as fast
 RANGES_M = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0, math.inf)
+# A room has windows, and a street has walls: on rendered frames this tells 98 of 100 apart.
+OPEN_FROM_M, OPEN_SHARE = 20.0, 0.125
 # Limits of lens_deviation: rays that were rounded to be stored, and the strongest of ordinary
 # lenses. A fisheye of less than about 55 degrees bends no more than those.
 _PINHOLE, _ORDINARY_LENS = 5e-4, 0.025
@@ -66,8 +68,8 @@ class HeldOutReport:
     constant, rows: of the best constant and of the best depth per image row, both told the truth
         of these very frames.
     regression: of the method's regression head alone; None if it has none.
-    by_fov: frames, in thirds. by_lens: frames. by_place: frames indoors and outdoors; empty if
-        the pool does not know. by_range: pixels of all frames, by their true depth.
+    by_fov: frames, in thirds. by_lens: frames. by_place: frames indoors and outdoors.
+    by_range: pixels of all frames, by their true depth.
     """
 
     frames: int
@@ -88,7 +90,7 @@ class HeldOutFrame:
 
     depth, spread, truth, regression: (h, w) metres along z; truth is NaN where there is none.
     fov_deg: horizontal field of view. lens: 'pinhole', 'distorted' or 'fisheye'.
-    outdoor: None if the pool does not know.
+    outdoor: see looks_outdoors.
     """
 
     depth: Tensor
@@ -97,7 +99,7 @@ class HeldOutFrame:
     regression: Tensor | None
     fov_deg: float
     lens: str
-    outdoor: bool | None
+    outdoor: bool
 
 
 def predict(
@@ -115,7 +117,6 @@ def predict(
             predict whole images only.
     """
     device = next(method.parameters()).device  # type: ignore[attr-defined]
-    outdoor = getattr(pool, 'outdoor', None)
     targets: Tensor | None = None
     for i in index:
         batch = pool.batch([i], device=device)
@@ -135,7 +136,7 @@ def predict(
             regression=None if regression is None else regression.cpu(),
             fov_deg=field_of_view_deg(batch.rays[0]),
             lens=lens_name(batch.rays[0]),
-            outdoor=None if outdoor is None else bool(outdoor[i]),
+            outdoor=looks_outdoors(batch.ray_distance[0], batch.inside[0]),
         )
 
 
@@ -209,12 +210,23 @@ def report(
             *_part('fisheye', frames, lambda f: f.lens == 'fisheye'),
         ),
         by_place=(
-            *_part('indoor', frames, lambda f: f.outdoor is False),
-            *_part('outdoor', frames, lambda f: f.outdoor is True),
+            *_part('indoor', frames, lambda f: not f.outdoor),
+            *_part('outdoor', frames, lambda f: f.outdoor),
         ),
         by_range=_by_range(frames),
         uncertainty=score_uncertainty(*torch.cat(pixels, dim=1)),
     )
+
+
+def looks_outdoors(ray_distance: Tensor, inside: Tensor) -> bool:
+    """Whether the view is open: OPEN_SHARE of it or more is sky or beyond OPEN_FROM_M.
+
+    Args:
+        ray_distance: (h, w) metres, +inf where there is sky. inside: (h, w) bool, has a ray.
+    """
+    known = inside & ~torch.isnan(ray_distance)
+    far = known & (ray_distance > OPEN_FROM_M)
+    return bool(far.sum() >= OPEN_SHARE * known.sum())
 
 
 def field_of_view_deg(rays: Tensor) -> float:

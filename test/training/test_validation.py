@@ -17,6 +17,7 @@ from metric_depth_ros.training.validation import (
     field_of_view_deg,
     lens_deviation,
     lens_name,
+    looks_outdoors,
     report,
 )
 from metric_depth_ros.types import Camera
@@ -63,6 +64,17 @@ def test_lenses_are_told_apart(fov_deg: float) -> None:
         assert lens_name(rays(fisheye(fov_deg))) == 'fisheye'
 
 
+def test_a_view_is_outdoors_if_enough_of_it_is_far() -> None:
+    distance = torch.full((4, 8), 3.0)
+    inside = torch.ones(4, 8, dtype=torch.bool)
+    distance[0, :3] = torch.inf
+    assert not looks_outdoors(distance, inside)  # 3 of 32
+    distance[0, 3] = 20.5
+    assert looks_outdoors(distance, inside)
+    distance[0] = torch.nan  # unknown is no sky
+    assert not looks_outdoors(distance, inside)
+
+
 def frame(truth: Tensor, factor: float, **about: object) -> HeldOutFrame:
     """Depth `factor` times the truth, that spreads a tenth of the truth."""
     given = {'regression': 1.5 * truth, 'fov_deg': 60.0, 'lens': 'pinhole', 'outdoor': False}
@@ -107,11 +119,11 @@ def test_every_row_of_the_report_by_hand() -> None:
 def test_what_the_frames_do_not_have_is_left_out() -> None:
     truth = torch.full((4, 4), 3.0)
     blind = frame(torch.full((4, 4), torch.nan), 1.0, lens='fisheye')
-    frames = [frame(truth, 1.1, regression=None, outdoor=None), blind]
+    frames = [frame(truth, 1.1, regression=None), blind]
     generator = torch.Generator().manual_seed(GENERATOR_SEED)
     made = report([frames[0]], Calibration(), generator)
     assert made.regression is None
-    assert made.by_place == ()
+    assert [part.name for part in made.by_place] == ['indoor']
     assert [part.name for part in made.by_lens] == ['pinhole']
     with_blind = report(frames, Calibration(), generator)
     assert [part.name for part in with_blind.by_lens] == ['pinhole']
@@ -133,7 +145,7 @@ def test_the_card_shows_all_of_it() -> None:
         '| surest 25% of the pixels | 0.30 |',
     ):
         assert row in text, row
-    assert 'outdoor' not in text
+    assert '| outdoor |' not in text
 
 
 def test_the_curve_s_table_ends_with_its_last_line() -> None:
