@@ -29,7 +29,11 @@ class Entry:
     depth: a file, or (H, W) in units of `depth_scale` metres: uint16 with 0 for none, or floating
         with NaN for none and +inf for beyond range.
     camera: of the image; image, depth and mask have its size.
-    depth_kind: 'z' along the optical axis, 'ray' from the camera's centre: as the dataset has it.
+    depth_kind: 'z' along the optical axis, 'ray' from the camera's centre, or 'disparity': as the
+        dataset has it. Of disparity, z = depth_scale / (value + disparity_offset), so depth_scale
+        is focal length x baseline in pixel metres; a value of 0 or less is none.
+    depth_max: metres beyond which the dataset means sky, which is then +inf; None for no such value.
+    edges: a file or (H, W) bool, True on depth boundaries that people labelled; None without.
     mask: a file or (H, W) bool, True where depth may be trusted; None for everywhere.
     pose: (4, 4) world_from_camera, the camera's frame being optical (x right, y down, z forward).
     stamp: seconds. sequence: frames of one sequence follow each other in time.
@@ -41,7 +45,10 @@ class Entry:
     camera: Camera
     depth_scale: float = 1.0
     depth_kind: str = 'z'
+    disparity_offset: float = 0.0
+    depth_max: float | None = None
     mask: Path | np.ndarray | None = None
+    edges: Path | np.ndarray | None = None
     pose: np.ndarray | None = None
     stamp: float | None = None
     sequence: str = ''
