@@ -32,7 +32,7 @@ class Entry:
     depth_kind: 'z' along the optical axis, 'ray' from the camera's centre, or 'disparity': as the
         dataset has it. Of disparity, z = depth_scale / (value + disparity_offset), so depth_scale
         is focal length x baseline in pixel metres; a value of 0 or less is none.
-    depth_max: metres beyond which the dataset means sky, which is then +inf; None for no such value.
+    depth_max: metres beyond which the dataset means sky, +inf then; None for no such value.
     edges: a file or (H, W) bool, True on depth boundaries that people labelled; None without.
     mask: a file or (H, W) bool, True where depth may be trusted; None for everywhere.
     pose: (4, 4) world_from_camera, the camera's frame being optical (x right, y down, z forward).
@@ -70,8 +70,9 @@ class Importer:
     """A public dataset: what it is, and how its folder is read.
 
     name: what the command line calls it. layout: one line, the folders that ROOT holds.
-    source: who made it, author and year. licence: of the data. splits, cameras: names that `read`
-    takes as `split=` and `cameras=` (a tuple of names); empty where it takes no such option.
+    source: who made it, author and year. licence: of the data. splits, variants, cameras: names
+    that `read` takes as `split=`, `variant=` (one of several renderings of the same frames, the
+    first by default) and `cameras=` (a tuple of names); empty where it takes no such option.
     read: (root, **options) -> the frames, and a Problem for each that cannot be used, in order;
         raises ImporterError where `root` is not this dataset at all.
     """
@@ -82,4 +83,5 @@ class Importer:
     licence: str
     read: Callable[..., Iterator[Entry | Problem]]
     splits: tuple[str, ...] = ()
+    variants: tuple[str, ...] = ()
     cameras: tuple[str, ...] = ()
