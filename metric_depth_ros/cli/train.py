@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
+import signal
 from pathlib import Path
 
 
@@ -43,11 +45,18 @@ def run(args: argparse.Namespace) -> int:
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    with Bars(*columns) as bars:
+    first = os.environ.get('RANK', '0') == '0'  # of the processes that torchrun has started
+    at = ''
+    with Bars(*columns, disable=not first) as bars, Interruption() as interruption:
         tasks = {}
 
         def show(progress: Progress) -> None:
-            key = progress.stage if progress.stage == 'train' else (progress.stage, progress.note)
+            nonlocal at
+            training = progress.stage == 'train'
+            interruption.patient = training
+            if training:
+                at = f' at step {progress.done} of {progress.total}'
+            key = progress.stage if training else (progress.stage, progress.note)
             if key not in tasks:
                 tasks[key] = bars.add_task(progress.stage, total=progress.total)
             bars.update(
@@ -63,10 +72,40 @@ def run(args: argparse.Namespace) -> int:
             frames=args.frames,
             device=find_device(args.device),
             max_minutes=args.minutes,
+            stop=lambda: interruption.asked,
             show=show,
         )
-    if folder is None:
-        print(f'stopped after {args.minutes:g} minutes; go on with --resume')
-    else:
+    if folder is None and first:
+        frames = f' --frames {args.frames}' if args.frames else ''
+        print(
+            f'stopped{at}, all saved; go on with: metric-depth train {args.recipe} '
+            f'--out {args.out}{frames} --resume'
+        )
+    elif first:
         print(f'checkpoint in {folder}; try it: metric-depth predict IMAGE --model {folder} ...')
-    return 0
+    return 130 if interruption.asked else 0
+
+
+class Interruption:
+    """SIGINT and SIGTERM, noted while training, to stop when a step is done and the state saved.
+
+    asked: whether one has come. patient: whether to wait for the step; if not, and when asked a
+    second time, stop at once.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+        self.patient = False
+
+    def __enter__(self) -> Interruption:
+        self._before = {s: signal.signal(s, self._note) for s in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: object) -> None:
+        if self.asked or not self.patient:
+            raise KeyboardInterrupt
+        self.asked = True

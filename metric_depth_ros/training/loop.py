@@ -69,7 +69,7 @@ def train(
         frames: folder of the rendered frames, which runs may share; out/frames if None.
         max_minutes: stop after this long, what is done saved, to be resumed.
         stop: asked after every step whether to stop there, the state saved, to be resumed.
-        show: called often, for a progress bar; in the first process only.
+        show: called often, for a progress bar; in every process.
 
     Raises:
         MetricDepthError: the folder holds another run, or the data cannot be used.
@@ -80,8 +80,7 @@ def train(
         raise MetricDepthError(f'{out} holds a run already: --resume it, or choose another --out')
     out.mkdir(parents=True, exist_ok=True)
     with joined(torch.device(device)) as workers:
-        tell = show if workers.first else lambda progress: None
-        pools = _pools(recipe, frames or out / 'frames', workers, deadline, tell)
+        pools = _pools(recipe, frames or out / 'frames', workers, deadline, show)
         if pools is None:
             return None
         *sources, heldout = pools
@@ -96,7 +95,7 @@ def train(
             loss = run.step(step, feed)
             step += 1
             curve.add(loss)
-            tell(Progress('train', step, recipe.steps, f'loss {loss["loss"]:.4f}'))
+            show(Progress('train', step, recipe.steps, f'loss {loss["loss"]:.4f}'))
             last = step == recipe.steps
             ending = workers.any(time.monotonic() > deadline or stop())
             if workers.first and (step % recipe.validate_every == 0 or last):
@@ -107,7 +106,7 @@ def train(
             if ending and not last:
                 return None
         if workers.first:
-            _finish(recipe, out, run, heldout, curve, tell)
+            _finish(recipe, out, run, heldout, curve, show)
     return out / 'checkpoint'
 
 
@@ -120,7 +119,7 @@ def _pools(
     folder: Path,
     workers: Workers,
     deadline: float,
-    tell: Callable[[Progress], None],
+    show: Callable[[Progress], None],
 ) -> list[FramePool] | None:
     """The frames of each source, and the held-out ones last; None if time ran out.
 
@@ -133,7 +132,7 @@ def _pools(
 
         def progress(done: int, total: int) -> None:
             nonlocal began
-            tell(Progress('render', done, total, name))
+            show(Progress('render', done, total, name))
             if began and done < total and time.monotonic() > deadline:
                 raise _OutOfTimeError
             began = True  # each leg gets something done, however short
@@ -159,13 +158,13 @@ def _finish(
     run: Run,
     heldout: FramePool,
     curve: Curve,
-    tell: Callable[[Progress], None],
+    show: Callable[[Progress], None],
 ) -> None:
     """Calibrate the averaged weights and write them, with their card, to out/checkpoint."""
     best: Any = run.average.module.eval()
-    tell(Progress('calibrate', 0, 1))
+    show(Progress('calibrate', 0, 1))
     calibration, scores = calibrate(best, heldout, seed=recipe.seed)
-    tell(Progress('calibrate', 1, 1))
+    show(Progress('calibrate', 1, 1))
     card = Card(recipe.name, recipe.licence, recipe.source, calibration)
     readme = model_card(recipe, best, card, scores, curve.lines())
     save(out / 'checkpoint', best, Card(card.name, card.licence, card.source, calibration, readme))

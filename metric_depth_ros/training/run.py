@@ -53,10 +53,12 @@ class Run:
         self.method.train()
         self.optimizer.zero_grad(set_to_none=True)
         computed: list[dict[str, float]] = []
+        running = PartStatistics(self.method, self.parts, workers)
         for part in range(workers.rank, self.parts, workers.count):
             losses = self._losses(step, part, feed)
             (losses['loss'] / self.parts).backward()
             computed.append({name: float(loss.detach()) for name, loss in losses.items()})
+            running.end_part()
         values = _means(workers.gather(computed))
         if not math.isfinite(values['loss']):
             raise MetricDepthError(
@@ -64,6 +66,7 @@ class Run:
                 f'resume from the last saved state with a lower learning_rate'
             )
         workers.sum_gradients(self.method.parameters())
+        running.end_step()
         nn.utils.clip_grad_norm_(self.method.parameters(), recipe.clip_norm)
         self.optimizer.step()
         self.average.update_parameters(self.method)
@@ -118,6 +121,33 @@ class Run:
         step = int(metadata['step'])
         curve.resume(step, metadata['curve'])
         return step
+
+
+class PartStatistics:
+    """Running statistics of batch norms when a batch is computed in parts.
+
+    Every part starts from those before the step, and their mean is what the step leaves: the same
+    for parts one after the other and parts in as many processes.
+    """
+
+    def __init__(self, method: nn.Module, parts: int, workers: Workers) -> None:
+        self.parts, self.workers = parts, workers
+        norms = [m for m in method.modules() if isinstance(m, nn.BatchNorm2d)]
+        self._buffers = [b for m in norms for b in m.buffers()] if parts > 1 else []
+        self._before = [b.clone() for b in self._buffers]
+        self._total = [torch.zeros_like(b) for b in self._buffers]
+
+    def end_part(self) -> None:
+        """Count what one part has left, and go back."""
+        for buffer, before, total in zip(self._buffers, self._before, self._total, strict=True):
+            total.add_(buffer)
+            buffer.copy_(before)
+
+    def end_step(self) -> None:
+        """Leave the mean over all parts of all processes."""
+        self.workers.sum(self._total)
+        for buffer, total in zip(self._buffers, self._total, strict=True):
+            buffer.copy_(total / self.parts)
 
 
 def _means(losses: list[dict[str, float]]) -> dict[str, float]:

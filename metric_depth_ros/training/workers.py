@@ -7,7 +7,7 @@ watches `forward`, and an objective calls a method's parts.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -32,6 +32,15 @@ class Workers:
         """Whether this is the process that writes files."""
         return self.rank == 0
 
+    def sum(self, tensors: Sequence[Tensor]) -> None:
+        """Each tensor becomes its sum over the processes; one message for all."""
+        if self.count == 1 or not tensors:
+            return
+        message = torch.cat([t.flatten() for t in tensors])
+        distributed.all_reduce(message)
+        for t, summed in zip(tensors, message.split([t.numel() for t in tensors]), strict=True):
+            t.copy_(summed.view_as(t))
+
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Every gradient becomes its sum over the processes; None if it is None in all."""
         if self.count == 1:
@@ -39,11 +48,9 @@ class Workers:
         weights = list(parameters)
         used = torch.tensor([float(p.grad is not None) for p in weights], device=self.device)
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in weights]
-        message = torch.cat([used, *(g.flatten() for g in gradients)])
-        distributed.all_reduce(message)
-        used, *summed = message.split([len(weights), *(p.numel() for p in weights)])
-        for p, gradient, seen in zip(weights, summed, used.tolist(), strict=True):
-            p.grad = gradient.view_as(p) if seen else None
+        self.sum([used, *gradients])
+        for p, gradient, seen in zip(weights, gradients, used.tolist(), strict=True):
+            p.grad = gradient if seen else None
 
     def gather(self, losses: list[dict[str, float]]) -> list[dict[str, float]]:
         """The losses of all processes."""

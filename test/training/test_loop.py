@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import math
@@ -15,10 +16,14 @@ from metric_depth_ros import checkpoint
 from metric_depth_ros.errors import MetricDepthError
 from metric_depth_ros.methods.grin import Grin, GrinConfig
 from metric_depth_ros.training.data import FramePool
+from metric_depth_ros.training.feed import Feed
 from metric_depth_ros.training.loop import train
-from metric_depth_ros.training.recipe import Recipe, SyntheticData, load_recipe
-from metric_depth_ros.training.run import learning_rate, make_optimizer
+from metric_depth_ros.training.objectives import OBJECTIVES
+from metric_depth_ros.training.recipe import Recipe, Stage, SyntheticData, load_recipe
+from metric_depth_ros.training.run import Run, learning_rate, make_optimizer
+from metric_depth_ros.training.schedule import seed_of
 from metric_depth_ros.training.sources import fill_pool
+from metric_depth_ros.training.workers import Workers
 
 DATA = SyntheticData(frames=8, width=64, height=32, scenes='both', seed=1)
 
@@ -166,6 +171,8 @@ def test_runs_share_frames_and_a_source_keeps_its_own(recipe: Recipe, tmp_path: 
         {'supervision': 'lidar', 'supervised_share': 0.05},
         {'supervision': 'random', 'supervised_share': 0.05, 'precision': 'bf16'},
         {'config': {'use_global': False, 'rin': {'blocks': 2}}},
+        {'stages': (Stage(1, width=32, height=32), Stage(1, weights=(2.0,)))},
+        {'accumulate': 2},
     ],
     ids=str,
 )
@@ -176,3 +183,37 @@ def test_every_way_to_train_writes_a_checkpoint(
     folder = train(changed, tmp_path / 'run')
     assert folder is not None
     assert checkpoint.load(folder).method.config == changed.architecture()
+
+
+def test_parts_of_a_batch_are_one_step(recipe: Recipe, tmp_path: Path) -> None:
+    """Two parts: the gradient is the mean of theirs, and so is what batch norms remember."""
+    pool = fill_pool(tmp_path, DATA, 'train')
+    parted = dataclasses.replace(recipe, accumulate=2, config={'encoder_group_norm': False})
+    feed = Feed(parted, [pool])
+    torch.manual_seed(0)
+    method = Grin(parted.architecture())
+    before = copy.deepcopy(method)
+    run = Run(parted, method, Workers(torch.device('cpu')))
+    values = run.step(0, feed)
+    losses, gradients, buffers = [], [], []
+    for part in range(2):
+        alone = copy.deepcopy(before).train()
+        seed = seed_of(parted.seed, 'step', 0, part)
+        first, second = (torch.Generator().manual_seed(seed) for _ in range(2))
+        batch = feed.batch(0, first, torch.device('cpu'), part=part, parts=2)
+        loss = OBJECTIVES['grin'](alone, batch, second)['loss']
+        loss.backward()
+        losses.append(loss.item())
+        gradients.append([torch.zeros_like(p) if p.grad is None else p.grad
+                          for p in alone.parameters()])  # fmt: skip
+        buffers.append([b.clone() for b in alone.buffers() if b.is_floating_point()])
+    assert values['loss'] == pytest.approx(sum(losses) / 2)
+    mean = [(a + b) / 2 for a, b in zip(*gradients, strict=True)]
+    norm = torch.stack([g.norm() for g in mean]).norm()
+    for p, expected in zip(method.parameters(), mean, strict=True):
+        if p.grad is not None:
+            torch.testing.assert_close(p.grad, expected * min(1.0, 1.0 / (norm + 1e-6)))
+    assert len(buffers[0]) > 0
+    floating = [b for b in method.buffers() if b.is_floating_point()]
+    for buffer, a, b in zip(floating, *buffers, strict=True):
+        torch.testing.assert_close(buffer, (a + b) / 2)
