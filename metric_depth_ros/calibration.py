@@ -19,7 +19,7 @@ from torch import Tensor
 from .errors import MetricDepthError
 
 ONE_SIGMA = 0.6827  # share of a Gaussian within one standard deviation
-EDGE_REACH = 1  # pixels around one on which its standard deviation depends
+_EDGE_REACH = 1  # pixels
 # Metres at which a fit chooses the factor of the range.
 _RANGE_DEPTHS = (0.3, 1.0, 3.0, 8.0, 20.0, 60.0)
 _LARGEST_EDGE = math.log(10)
@@ -74,6 +74,11 @@ class Calibration:
                 f'range_factors is {self.range_factors}, expected numbers above 0'
             )
 
+    @property
+    def reach(self) -> int:
+        """How many pixels around one its standard deviation depends on."""
+        return _EDGE_REACH if self.edge_power else 0
+
     def std(self, depth: Tensor, samples: Tensor) -> Tensor:
         """(h, w) metres, one sigma, of the median `depth` (h, w) of `samples` (S, h, w).
 
@@ -110,7 +115,7 @@ def edges(depth: Tensor) -> Tensor:
     At most ln 10, which an edge to the infinitely far has too; pixels without depth do not count.
     """
     none = torch.isnan(depth)
-    size, padding = 2 * EDGE_REACH + 1, EDGE_REACH
+    size, padding = 2 * _EDGE_REACH + 1, _EDGE_REACH
     log_depth = depth.log()[None, None]
     far = F.max_pool2d(log_depth.masked_fill(none, -torch.inf), size, 1, padding)
     near = -F.max_pool2d((-log_depth).masked_fill(none, -torch.inf), size, 1, padding)

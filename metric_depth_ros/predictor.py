@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import checkpoint, geometry
-from .calibration import EDGE_REACH, Calibration
+from .calibration import Calibration
 from .errors import MetricDepthError
 from .targets import Targets, TargetsError, target_mask
 from .types import Camera, Conditioning, DepthMethod, DepthPrediction, Frame
@@ -85,7 +85,8 @@ class Predictor:
         if targets is not None:
             asked = self._targets(targets, frame.camera)
             pixels = pixels[asked]
-            drawn = _with_surroundings(geometry.pixels_read(pixels, view.width, view.height))
+            drawn = geometry.pixels_read(pixels, view.width, view.height)
+            drawn = _dilated(drawn, self.calibration.reach)
         samples = self.method.draw(
             self.condition(frame, view),
             self.num_samples,
@@ -134,10 +135,9 @@ class Predictor:
         )
 
 
-def _with_surroundings(mask: Tensor) -> Tensor:
-    """(h, w) bool: the mask and the pixels that the error bar of its pixels looks at."""
-    size = 2 * EDGE_REACH + 1
-    return F.max_pool2d(mask[None].float(), size, 1, EDGE_REACH)[0] > 0
+def _dilated(mask: Tensor, reach: int) -> Tensor:
+    """The mask (h, w) and the pixels up to `reach` around it."""
+    return F.max_pool2d(mask[None].float(), 2 * reach + 1, 1, reach)[0] > 0
 
 
 def _at(mask: Tensor, values: Tensor) -> Tensor:

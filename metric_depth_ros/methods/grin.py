@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -407,10 +407,3 @@ class Grin(nn.Module):
         for name, value in (('num_samples', num_samples), ('num_steps', num_steps)):
             if value < 1:
                 raise MetricDepthError(f'{name} is {value}, expected at least 1')
-
-
-def parameter_breakdown(model: Any) -> dict[str, int]:
-    """Parameters of each top-level module: what the count is made of."""
-    return {
-        name: sum(p.numel() for p in child.parameters()) for name, child in model.named_children()
-    }
