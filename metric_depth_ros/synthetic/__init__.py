@@ -5,6 +5,7 @@ from .content import Content
 from .generate import make_scenes
 from .lidar import lidar_mask
 from .render import Appearance, Rendered, render, render_batch
+from .render_fields import render_fields_batch
 from .scene import Scenes
 from .sensor import Sensor
 from .trajectory import SequenceFrame, sequence, trajectory
@@ -23,6 +24,7 @@ __all__ = [
     'random_pose',
     'render',
     'render_batch',
+    'render_fields_batch',
     'sequence',
     'trajectory',
 ]
