@@ -1,17 +1,20 @@
 """Frames with true depth from a manifest: JSON lines, one a frame, paths relative to the file.
 
     {"image": "rgb/1.jpg", "depth": "depth/1.png", "depth_scale": 0.0002,
-     "depth_kind": "z" or "ray", "camera": {"fx":, "fy":, "cx":, "cy":, "width":, "height":,
-     "distortion_model":, "distortion": []}, "mask": null, "pose": [16 numbers] or null,
-     "stamp": seconds, "sequence": "name"}
+     "depth_kind": "z", "ray" or "disparity", "camera": {"fx":, "fy":, "cx":, "cy":, "width":,
+     "height":, "distortion_model":, "distortion": []}, "mask": null,
+     "pose": [16 numbers, world_from_camera] or null, "stamp": seconds, "sequence": "name"}
 
-Depth files: 16-bit png (0 = none), npy, npz with one array, pfm. depth_scale is metres a unit.
+depth_scale is metres a unit of the file, which is of a kind that `depth_files` reads. Three keys
+more where a dataset needs them: of disparity, z = depth_scale / (value + "disparity_offset"), with
+depth_scale focal length x baseline; beyond "depth_max" metres is sky, +inf; "edges" is a picture
+of the labelled depth boundaries.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,7 @@ from torch import Tensor
 from .. import geometry
 from ..errors import MetricDepthError
 from ..types import Camera, Frame
+from .depth_files import read_depth, read_values
 
 _KEYS = ('image', 'depth', 'camera')
 
@@ -34,10 +38,19 @@ class DatasetError(MetricDepthError):
 
 @dataclass(frozen=True)
 class Sample:
-    """A frame and its true depth (H, W) float32, metres along z, NaN where there is none."""
+    """A frame and its truth.
+
+    depth: (H, W) float32, metres along z, NaN where there is none, +inf beyond range.
+    edges: (H, W) bool, labelled depth boundaries; None where nobody labelled them.
+    pose: (4, 4) float64 world_from_camera; None where unknown.
+    sequence: frames of one sequence follow each other in time.
+    """
 
     frame: Frame
     depth: Tensor
+    edges: Tensor | None = None
+    pose: Tensor | None = None
+    sequence: str = ''
 
 
 class Manifest:
@@ -76,30 +89,82 @@ class Manifest:
     def _read(self, line: str) -> Sample:
         try:
             entry: dict[str, Any] = json.loads(line)
-            image, depth, values = (entry[key] for key in _KEYS)
+            image, _, values = (entry[key] for key in _KEYS)
             distortion = tuple(values.get('distortion', ()))
             camera = Camera(**{**values, 'distortion': distortion})
-            scale, kind = float(entry.get('depth_scale', 1.0)), entry.get('depth_kind', 'z')
             stamp_ns = round(float(entry.get('stamp') or 0.0) * 1e9)
+            pose = _pose(entry.get('pose'))
+            sequence = str(entry.get('sequence') or '')
         except KeyError as error:
             raise DatasetError(f'{error} is missing, expected {", ".join(_KEYS)}') from None
         except (json.JSONDecodeError, TypeError, AttributeError) as error:
             raise DatasetError(f'not a frame in JSON: {error}') from None
-        if kind not in ('z', 'ray'):
-            raise DatasetError(f"depth_kind is {kind!r}, expected 'z' or 'ray'")
         frame = Frame(read_image(self.path.parent / image), camera, stamp_ns)
-        truth = read_depth(self.path.parent / depth, scale)
-        if truth.shape != (camera.height, camera.width):
-            raise DatasetError(
-                f'{depth} is {truth.shape[1]}x{truth.shape[0]}, expected {camera.width}x'
-                f'{camera.height} as the camera'
-            )
-        if entry.get('mask') is not None:
-            mask = _imread(self.path.parent / entry['mask'], cv2.IMREAD_GRAYSCALE)
-            truth = torch.where(torch.from_numpy(mask > 0), truth, torch.nan)
-        if kind == 'ray':
-            truth = geometry.depth_from_ray_distance(truth, geometry.rays(camera))
-        return Sample(frame, truth)
+        truth = _read_truth(self.path.parent, entry, camera)
+        mask, edges = (self._picture(entry, key, camera) for key in ('mask', 'edges'))
+        if mask is not None:
+            truth = torch.where(mask, truth, torch.nan)
+        return Sample(frame, truth, edges, pose, sequence)
+
+    def _picture(self, entry: dict[str, Any], key: str, camera: Camera) -> Tensor | None:
+        """(H, W) bool, where the picture that the entry names is not black."""
+        if entry.get(key) is None:
+            return None
+        pixels = _imread(self.path.parent / entry[key], cv2.IMREAD_GRAYSCALE)
+        _check_size(f'{key} {entry[key]}', pixels.shape, camera)
+        return torch.from_numpy(pixels > 0)
+
+
+def _read_truth(folder: Path, entry: dict[str, Any], camera: Camera) -> Tensor:
+    """(H, W) float32 metres along z of the depth file that an entry names."""
+    kind = entry.get('depth_kind', 'z')
+    try:
+        scale = float(entry.get('depth_scale', 1.0))
+        offset = float(entry.get('disparity_offset') or 0.0)
+        limit = entry.get('depth_max')
+        depth_max = torch.inf if limit is None else float(limit)
+    except (TypeError, ValueError) as error:
+        raise DatasetError(f'depth_scale, disparity_offset or depth_max: {error}') from None
+    path = folder / entry['depth']
+    if kind == 'disparity':
+        truth = depth_from_disparity(torch.from_numpy(read_values(path)), scale, offset)
+    elif kind in ('z', 'ray'):
+        truth = read_depth(path, scale)
+    else:
+        raise DatasetError(f"depth_kind is {kind!r}, expected 'z', 'ray' or 'disparity'")
+    _check_size(entry['depth'], truth.shape, camera)
+    if kind == 'ray':
+        truth = geometry.depth_from_ray_distance(truth, geometry.rays(camera))
+    return torch.where(truth > depth_max, torch.inf, truth)
+
+
+def depth_from_disparity(disparity: Tensor, scale: float, offset: float = 0.0) -> Tensor:
+    """(H, W) metres along z of a rectified stereo pair: scale / (disparity + offset).
+
+    Args:
+        disparity: (H, W) pixels; 0, negative or not finite is none.
+        scale: focal length in pixels times baseline in metres.
+        offset: x of the right principal point minus x of the left, pixels (Middlebury's doffs).
+    """
+    shifted = disparity + offset
+    known = torch.isfinite(disparity) & (disparity > 0) & (shifted > 0)
+    return torch.where(known, scale / shifted, torch.nan)
+
+
+def _pose(numbers: list[float] | None) -> Tensor | None:
+    if numbers is None:
+        return None
+    if len(numbers) != 16:
+        raise DatasetError(f'pose has {len(numbers)} numbers, expected 16 of world_from_camera')
+    return torch.tensor(numbers, dtype=torch.float64).view(4, 4)
+
+
+def _check_size(name: str, shape: Sequence[int], camera: Camera) -> None:
+    if tuple(shape) != (camera.height, camera.width):
+        raise DatasetError(
+            f'{name} is {shape[1]}x{shape[0]}, expected {camera.width}x{camera.height} as the '
+            'camera'
+        )
 
 
 def read_image(path: Path) -> Tensor:
@@ -110,30 +175,6 @@ def read_image(path: Path) -> Tensor:
     """
     bgr = _imread(path, cv2.IMREAD_COLOR)
     return torch.from_numpy(np.ascontiguousarray(bgr[..., ::-1]))
-
-
-def read_depth(path: Path, scale: float) -> Tensor:
-    """(H, W) float32 metres of a depth file whose unit is `scale` metres; NaN where none.
-
-    Raises:
-        DatasetError: there is no such file, or not of a known kind.
-    """
-    if path.suffix in ('.npy', '.npz'):
-        try:
-            loaded = np.load(path, allow_pickle=False)
-            values = loaded if path.suffix == '.npy' else loaded[loaded.files[0]]
-        except (OSError, ValueError, IndexError) as error:
-            raise DatasetError(f'{path} is not a numpy array: {error}') from None
-    elif path.suffix in ('.png', '.pfm'):
-        values = _imread(path, cv2.IMREAD_UNCHANGED)
-        if path.suffix == '.png' and values.dtype != np.uint16:
-            raise DatasetError(f'{path} is {values.dtype}, expected 16 bits a pixel')
-    else:
-        raise DatasetError(f'{path}: expected depth as .png (16 bit), .npy, .npz or .pfm')
-    if values.ndim != 2:
-        raise DatasetError(f'{path} has shape {values.shape}, expected (height, width)')
-    depth = torch.from_numpy(values.astype(np.float32)) * scale
-    return torch.where(depth > 0, depth, torch.nan)
 
 
 def _imread(path: Path, flags: int) -> np.ndarray:
