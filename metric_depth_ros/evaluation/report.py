@@ -156,7 +156,7 @@ def tables(results: Sequence[Result], *models: str) -> list[RenderableType]:
     for data in dict.fromkeys(result.data for result in results):
         for protocol in PROTOCOLS:
             rows = [r for r in results if (r.data, r.protocol) == (data, protocol.name)]
-            forgiven = 'no alignment' if protocol.align is None else 'medians aligned'
+            forgiven = 'no alignment' if protocol.alignment == 'none' else 'medians aligned'
             table = Table(
                 title=f'{data}, mean of {rows[0].frames} frames, {protocol.min_depth:g} to '
                 f'{protocol.max_depth:g} m, {forgiven}',

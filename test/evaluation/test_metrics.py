@@ -12,8 +12,8 @@ from metric_depth_ros.evaluation import metrics
 from metric_depth_ros.evaluation.metrics import (
     PLAIN,
     PLAIN_MEDIAN,
-    EvaluationProtocol,
     MetricsError,
+    Protocol,
     Scores,
     best_constant,
     confident_rmse,
@@ -43,6 +43,8 @@ def test_two_pixels_by_hand():
         delta2=0.0,  # 2 > 1.5625
         delta3=0.0,  # 2 > 1.953125
         coverage=1.0,
+        log_bias=0.0,
+        pixels=2,
     )
     assert asdict(scores) == pytest.approx(asdict(expected), abs=1e-12)
 
@@ -67,11 +69,11 @@ def test_ten_percent_too_far():
 
 def test_the_truth_scores_zero():
     truth = torch.full((3, 4), 2.5)
-    assert PLAIN.score(truth, truth) == Scores(0, 0, 0, 0, 0, 0, 1, 1, 1, 1)
+    assert PLAIN.score(truth, truth) == Scores(0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 0, 12)
 
 
 def test_caps_choose_the_pixels_and_clamp_the_prediction():
-    protocol = EvaluationProtocol('capped', min_depth=1.0, max_depth=10.0)
+    protocol = Protocol('capped', min_depth=1.0, max_depth=10.0)
     nan, inf = math.nan, math.inf
     truth = torch.tensor([[0.5, 2.0, 5.0, 20.0, nan, inf, 8.0]])
     predicted = torch.tensor([[9.0, 2.0, inf, 1.0, 1.0, 1.0, nan]])
