@@ -24,17 +24,18 @@ def read_frames(folder: Path, source: ManifestData, progress: Callable[[int, int
         DatasetError: the manifest, a line of it or a file it names cannot be used.
     """
     manifest = Manifest(Path(source.manifest))
-    progress(0, len(manifest))
-    for first in range(0, len(manifest), SHARD):
+    starts = range(0, len(manifest), SHARD)
+    shards = {folder / f'{number:05d}.shard': first for number, first in enumerate(starts)}
+    missing = {path: first for path, first in shards.items() if not path.is_dir()}
+    done = (len(shards) - len(missing)) * SHARD
+    progress(min(done, len(manifest)), len(manifest))
+    for path, first in missing.items():
         last = min(first + SHARD, len(manifest))
-        path = folder / f'{first // SHARD:05d}.shard'
-        if not path.is_dir():
-            frames = [fit(manifest[i], source.width, source.height) for i in range(first, last)]
-            image, ray_distance, rays = (
-                torch.stack(column) for column in zip(*frames, strict=True)
-            )
-            write_shard(path, image, ray_distance, rays)
-        progress(last, len(manifest))
+        frames = [fit(manifest[i], source.width, source.height) for i in range(first, last)]
+        image, ray_distance, rays = (torch.stack(column) for column in zip(*frames, strict=True))
+        write_shard(path, image, ray_distance, rays)
+        done += SHARD
+        progress(min(done, len(manifest)), len(manifest))
 
 
 def fit(sample: Sample, width: int, height: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -13,8 +14,9 @@ import torch
 from metric_depth_ros import geometry
 from metric_depth_ros.errors import MetricDepthError
 from metric_depth_ros.evaluation.datasets import DatasetError, Manifest
+from metric_depth_ros.training.loop import Progress, train
 from metric_depth_ros.training.manifests import fit, pick_depth
-from metric_depth_ros.training.recipe import ManifestData
+from metric_depth_ros.training.recipe import ManifestData, SyntheticData, load_recipe
 from metric_depth_ros.training.sources import fill_pool
 
 CAMERA = {'fx': 100.0, 'fy': 101.0, 'cx': 60.2, 'cy': 40.7, 'width': 120, 'height': 90,
@@ -136,3 +138,30 @@ def test_malformed_entries_name_file_and_line(tmp_path: Path, line: str, message
 def test_a_manifest_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r'none.jsonl: there is no such manifest'):
         fill_pool(tmp_path / 'pool', ManifestData(str(tmp_path / 'none.jsonl'), 64, 64), 'train')
+
+
+def test_a_dataset_is_read_in_as_many_legs_as_it_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A leg without time reads one shard, so that many of them come to an end."""
+    monkeypatch.setattr('metric_depth_ros.training.manifests.SHARD', 1)
+    dataset = ManifestData(str(write_dataset(tmp_path)), 64, 64)
+    small = load_recipe('grin-small')
+    validation = SyntheticData(2, 64, 32, 'indoor', 1)
+    recipe = dataclasses.replace(
+        small, data=(dataset,), validation=validation, width=64, height=64, batch_size=3,
+        stages=(), accumulate=1,
+    )  # fmt: skip
+    shown: list[Progress] = []
+    for leg in range(3):
+        before = len(list((tmp_path / 'run').glob('frames/train-*/*.shard')))
+        assert before == leg
+        if leg < 2:
+            done = train(recipe, tmp_path / 'run', resume=True, max_minutes=0, show=shown.append)
+            assert done is None
+    pool = fill_pool(next((tmp_path / 'run' / 'frames').glob('train-*')), dataset, 'train')
+    assert len(pool) == 3
+    blue = (pool.batch([0, 1, 2]).image[:, 2, 32, 32] + 1) * 127.5
+    assert blue.tolist() == pytest.approx([0, 10, 20], abs=1)
+    counts = [(p.done, p.total) for p in shown]
+    assert counts == [(0, 3), (1, 3), (1, 3), (2, 3)]
