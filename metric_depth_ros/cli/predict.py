@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import MetricDepthError
+from .arguments import add_model_arguments, predictor_of
 
 if TYPE_CHECKING:
     from ..targets import Targets
@@ -52,17 +53,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         '--mask', type=Path, metavar='FILE', help='only where this image of the same size is not 0'
     )
     parser.add_argument('--out', type=Path, required=True, help='folder for everything made')
-    parser.add_argument('--model', default='default', help='a name of `metric-depth models`, or a '
-                        'checkpoint folder')  # fmt: skip
-    parser.add_argument(
-        '--samples',
-        type=int,
-        metavar='N',
-        help='draws an image; else as many as the model says',
-    )
-    parser.add_argument('--steps', type=int, metavar='T', help='denoising steps a draw')
-    parser.add_argument('--seed', type=int, default=0, metavar='S')
-    parser.add_argument('--device', default='auto', metavar='D', help="'auto', 'cpu', 'cuda', ...")
+    add_model_arguments(parser)
     parser.set_defaults(run=run)
 
 
@@ -70,7 +61,6 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.progress import track
 
-    from ..predictor import load_predictor
     from ..targets import target_mask
 
     _check_files(args.images)
@@ -83,13 +73,7 @@ def run(args: argparse.Namespace) -> int:
     targets = read_targets(args.box, args.pixels, args.mask)
     if targets is not None:
         target_mask(targets, first.camera)  # bad input shows before a model is loaded
-    predictor = load_predictor(
-        args.model,
-        device=args.device,
-        num_samples=args.samples,
-        num_steps=args.steps,
-        seed=args.seed,
-    )
+    predictor = predictor_of(args)
     args.out.mkdir(parents=True, exist_ok=True)
     console = Console(stderr=True)
     for path in track(args.images, 'predicting', console=console):

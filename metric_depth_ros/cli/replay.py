@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import MetricDepthError
+from .arguments import add_model_arguments, predictor_of
+from .progress import progress_bars
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
-
     from ..bags.reader import Bag, BagFrame
     from ..bags.topics import Topics
     from ..evaluation.recording import Recorder
@@ -35,12 +33,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument('--out', type=Path, required=True, help='folder for everything made')
     parser.add_argument('--json', type=Path, metavar='FILE', help='write metrics.json here, too')
     model = parser.add_argument_group('model')
-    model.add_argument('--model', default='default', help='a name of `metric-depth models`, or a '
-                       'checkpoint folder')  # fmt: skip
-    model.add_argument('--samples', type=int, default=4, metavar='N', help='draws a frame')
-    model.add_argument('--steps', type=int, metavar='T', help='denoising steps a draw')
-    model.add_argument('--seed', type=int, default=0, metavar='S')
-    model.add_argument('--device', default='auto', metavar='D', help="'auto', 'cpu', 'cuda', ...")
+    add_model_arguments(model)
     what = parser.add_argument_group('what to read; found by type and name unless told')
     what.add_argument('--image', metavar='TOPIC')
     what.add_argument('--camera-info', metavar='TOPIC')
@@ -114,17 +107,11 @@ def _replay_offline(
     args: argparse.Namespace, bag: Bag, topics: Topics, recorder: Recorder
 ) -> ReplayReport:
     from ..evaluation.replay import predict_frames, replay
-    from ..predictor import load_predictor
 
-    predictor = load_predictor(
-        args.model,
-        device=args.device,
-        num_samples=args.samples,
-        num_steps=args.steps,
-        seed=args.seed,
-    )
+    predictor = predictor_of(args)
     frames = bag.frames(topics, stop_ns=_stop_ns(args, bag, topics))
-    with _progress('predicting', _total(args, bag, topics)) as (bars, task):
+    with progress_bars() as bars:
+        task = bars.add_task('predicting', total=_total(args, bag, topics))
         return replay(
             bag,
             topics,
@@ -147,14 +134,15 @@ def _replay_live(
     stop_ns = _stop_ns(args, bag, topics)
     total = _total(args, bag, topics)
     # A second reader, so that what is damaged is reported once.
-    with Bag(args.bag) as source, _progress('playing live', total) as (bars, task):
+    with Bag(args.bag) as source, progress_bars() as bars:
+        task = bars.add_task('playing live', total=total)
         live = play_through_node(
             source.messages((topics.image, topics.camera_info), stop_ns=stop_ns),
             topics,
             parameters=Parameters(
                 model=args.model,
                 device=args.device,
-                samples=args.samples,
+                samples=args.samples or Parameters.samples,
                 steps=args.steps or 0,
                 seed=args.seed,
             ),
@@ -171,7 +159,8 @@ def _replay_live(
         stamp = frame.frame.stamp_ns
         return Outcome(frame, live.predictions.get(stamp), live.latencies_s.get(stamp))
 
-    with _progress('recording', total) as (bars, task):
+    with progress_bars() as bars:
+        task = bars.add_task('recording', total=total)
         report = replay(
             bag,
             topics,
@@ -194,19 +183,3 @@ def _played_s(report: ReplayReport, rate: float) -> float:
 def _total(args: argparse.Namespace, bag: Bag, topics: Topics) -> int:
     count = bag.count(topics.image)
     return count if args.max_frames is None else min(count, args.max_frames)
-
-
-@contextmanager
-def _progress(what: str, total: int) -> Iterator[tuple[Progress, TaskID]]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bars
-
-    columns = (
-        TextColumn('{task.description}'),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Bars(*columns, console=Console(stderr=True)) as bars:
-        yield bars, bars.add_task(what, total=total)

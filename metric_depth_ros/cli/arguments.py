@@ -1,0 +1,58 @@
+"""The arguments that several commands share: which model, on what device, drawn how often."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..predictor import Predictor
+
+MODEL_HELP = 'a name of `metric-depth models`, or a checkpoint folder'
+
+
+def add_model_arguments(
+    parser: argparse._ActionsContainer, *, several: bool = False, default: str | None = 'default'
+) -> None:
+    """Add --model, --samples, --steps, --seed and --device.
+
+    Args:
+        several: whether --model takes a list.
+        default: the model where none is told.
+    """
+    if several:
+        chosen = None if default is None else [default]
+        parser.add_argument(
+            '--model', nargs='+', default=chosen, metavar='M', help=f'each {MODEL_HELP}'
+        )
+    else:
+        parser.add_argument('--model', default=default, metavar='M', help=MODEL_HELP)
+    parser.add_argument(
+        '--samples',
+        type=int,
+        metavar='N',
+        help='draws an image; else as many as the model says',
+    )
+    parser.add_argument('--steps', type=int, metavar='T', help='denoising steps a draw')
+    parser.add_argument('--seed', type=int, default=0, metavar='S')
+    parser.add_argument('--device', default='auto', metavar='D', help="'auto', 'cpu', 'cuda', ...")
+
+
+def predictor_of(args: argparse.Namespace, model: str | None = None) -> Predictor:
+    """The predictor that the arguments of `add_model_arguments` ask for.
+
+    Args:
+        model: instead of --model, where that is a list.
+
+    Raises:
+        CheckpointError: the checkpoint is missing, incomplete or malformed.
+    """
+    from ..predictor import load_predictor
+
+    return load_predictor(
+        args.model if model is None else model,
+        device=args.device,
+        num_samples=args.samples,
+        num_steps=args.steps,
+        seed=args.seed,
+    )
