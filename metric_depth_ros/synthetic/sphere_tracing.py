@@ -15,12 +15,12 @@ from .field_look import Material
 
 # Beyond it there is sky, metres.
 FAR = 300.0
-MAX_STEPS = 170
+MAX_STEPS = 130
 # A ray this near to a surface has arrived, metres, and metres a metre of ray; then it is polished.
 TOLERANCE = 2e-4
 # A ray that creeps along a surface must move on: its least step is a share of its length, which
 # grows with every step. By the time it comes near to a pixel, only few rays are left.
-LEAST_STEP, LEAST_STEP_GROWTH = 1e-4, 1.045
+LEAST_STEP, LEAST_STEP_GROWTH = 1e-4, 1.06
 # Nearer than this to a thing's bounding sphere its own field is evaluated, metres.
 BOUND_MARGIN = 0.1
 
@@ -127,22 +127,21 @@ def trace(scene: FieldScene, origin: Tensor, directions: Tensor) -> Tensor:
     """
     result = torch.full_like(directions[0], torch.inf)
     ray = torch.arange(directions.shape[1], device=directions.device)
-    origin = origin[:, None]
+    every_direction, origin = directions, origin[:, None]
     length = torch.full_like(result, 0.02)
     before, distance_before = length, torch.full_like(length, torch.inf)
+    last_steps = torch.zeros(4, len(ray), device=directions.device)
+    on_shape = torch.zeros_like(ray, dtype=torch.bool)
     least = LEAST_STEP
     for _ in range(MAX_STEPS):
         points = origin + length * directions
         distance = scene.shape_distance(points)
-        step, onto_plane = _to_planes(scene, points, directions)
-        arrived = (distance < TOLERANCE * (1 + length)) | (onto_plane < TOLERANCE)
-        if arrived.any():
-            on_shape = arrived & (onto_plane >= TOLERANCE)
-            bracket = (before[on_shape], distance_before[on_shape], length[on_shape])
-            result[ray[arrived]] = length[arrived]
-            result[ray[on_shape]] = _polish(
-                scene, origin, directions[:, on_shape], bracket, distance[on_shape]
-            )
+        step, above_plane = _to_planes(scene, points, directions)
+        on_plane = above_plane < TOLERANCE
+        arrived = (distance < TOLERANCE * (1 + length)) | on_plane
+        result[ray[arrived]] = length[arrived]
+        on_shape[ray] = arrived & ~on_plane
+        last_steps[:, ray] = torch.stack([before, distance_before, length, distance])
         going = (~arrived & (length < FAR)).nonzero()[:, 0]
         if not len(going):
             break
@@ -153,6 +152,10 @@ def trace(scene: FieldScene, origin: Tensor, directions: Tensor) -> Tensor:
         least *= LEAST_STEP_GROWTH
     else:
         result[ray] = length
+    if on_shape.any():
+        result[on_shape] = _polish(
+            scene, origin, every_direction[:, on_shape], last_steps[:, on_shape]
+        )
     return torch.where(result < FAR, result, torch.inf)
 
 
@@ -173,22 +176,21 @@ def _polish(
     scene: FieldScene,
     origin: Tensor,
     directions: Tensor,
-    bracket: tuple[Tensor, Tensor, Tensor],
-    distance: Tensor,
+    last_steps: Tensor,
 ) -> Tensor:
     """Lengths at which the distance is 0, by the secant through the last two steps of a ray."""
-    near, near_distance, far = bracket
-    far_distance = distance
+    first, first_distance, last, last_distance = last_steps
+    near, near_distance, far, far_distance = first, first_distance, last, last_distance
     limit = far + 0.05 * (1 + far)
     for _ in range(4):
         change = far_distance - near_distance
         flat = change.abs() < 1e-9
         guess = far - far_distance * (far - near) / torch.where(flat, 1.0, change)
         guess = torch.where(flat | ~guess.isfinite(), far, guess)
-        guess = torch.minimum(torch.maximum(guess, bracket[0]), limit)
+        guess = torch.minimum(torch.maximum(guess, first), limit)
         near, near_distance = far, far_distance
         far, far_distance = guess, scene.shape_distance(origin + guess * directions)
-    return torch.where(far_distance.abs() <= distance.abs(), far, bracket[2])
+    return torch.where(far_distance.abs() <= last_distance.abs(), far, last)
 
 
 def normals(scene: FieldScene, points: Tensor, length: Tensor) -> Tensor:
