@@ -82,37 +82,54 @@ class Manifest:
             DatasetError: its line, or a file it names, cannot be used.
         """
         try:
-            return self._read(self._lines[index])
+            return read_sample(self.path.parent, self._parse(self._lines[index]))
         except (MetricDepthError, OSError) as error:
             raise DatasetError(f'{self.path}, line {index + 1}: {error}') from None
 
-    def _read(self, line: str) -> Sample:
+    def _parse(self, line: str) -> dict[str, Any]:
         try:
-            entry: dict[str, Any] = json.loads(line)
-            image, _, values = (entry[key] for key in _KEYS)
-            distortion = tuple(values.get('distortion', ()))
-            camera = Camera(**{**values, 'distortion': distortion})
-            stamp_ns = round(float(entry.get('stamp') or 0.0) * 1e9)
-            pose = _pose(entry.get('pose'))
-            sequence = str(entry.get('sequence') or '')
-        except KeyError as error:
-            raise DatasetError(f'{error} is missing, expected {", ".join(_KEYS)}') from None
-        except (json.JSONDecodeError, TypeError, AttributeError) as error:
+            entry = json.loads(line)
+        except json.JSONDecodeError as error:
             raise DatasetError(f'not a frame in JSON: {error}') from None
-        frame = Frame(read_image(self.path.parent / image), camera, stamp_ns)
-        truth = _read_truth(self.path.parent, entry, camera)
-        mask, edges = (self._picture(entry, key, camera) for key in ('mask', 'edges'))
-        if mask is not None:
-            truth = torch.where(mask, truth, torch.nan)
-        return Sample(frame, truth, edges, pose, sequence)
+        if not isinstance(entry, dict):
+            raise DatasetError('not a frame in JSON: expected {"image": ...}')
+        return entry
 
-    def _picture(self, entry: dict[str, Any], key: str, camera: Camera) -> Tensor | None:
-        """(H, W) bool, where the picture that the entry names is not black."""
-        if entry.get(key) is None:
-            return None
-        pixels = _imread(self.path.parent / entry[key], cv2.IMREAD_GRAYSCALE)
-        _check_size(f'{key} {entry[key]}', pixels.shape, camera)
-        return torch.from_numpy(pixels > 0)
+
+def read_sample(folder: Path, entry: dict[str, Any]) -> Sample:
+    """The frame of one line of a manifest, whose files are named relative to `folder`.
+
+    Raises:
+        MetricDepthError, OSError: a key is missing or of no use, or a file cannot be read.
+    """
+    try:
+        image, _, values = (entry[key] for key in _KEYS)
+        image = folder / image
+        distortion = tuple(values.get('distortion', ()))
+        camera = Camera(**{**values, 'distortion': distortion})
+        stamp_ns = round(float(entry.get('stamp') or 0.0) * 1e9)
+        pose = _pose(entry.get('pose'))
+    except KeyError as error:
+        raise DatasetError(f'{error} is missing, expected {", ".join(_KEYS)}') from None
+    except MetricDepthError:
+        raise
+    except (TypeError, ValueError, AttributeError) as error:
+        raise DatasetError(f'not a frame in JSON: {error}') from None
+    frame = Frame(read_image(image), camera, stamp_ns)
+    truth = _read_truth(folder, entry, camera)
+    mask, edges = (_read_picture(folder, entry, key, camera) for key in ('mask', 'edges'))
+    if mask is not None:
+        truth = torch.where(mask, truth, torch.nan)
+    return Sample(frame, truth, edges, pose, str(entry.get('sequence') or ''))
+
+
+def _read_picture(folder: Path, entry: dict[str, Any], key: str, camera: Camera) -> Tensor | None:
+    """(H, W) bool, where the picture that the entry names is not black."""
+    if entry.get(key) is None:
+        return None
+    pixels = _imread(folder / entry[key], cv2.IMREAD_GRAYSCALE)
+    _check_size(f'{key} {entry[key]}', pixels.shape, camera)
+    return torch.from_numpy(pixels > 0)
 
 
 def _read_truth(folder: Path, entry: dict[str, Any], camera: Camera) -> Tensor:

@@ -11,8 +11,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -58,6 +60,33 @@ def read_values(path: Path) -> np.ndarray:
     return values.astype(np.float32)
 
 
+def depth_size(path: Path) -> tuple[int, int]:
+    """(width, height) of what `read_values` would return, from the header where that is cheap.
+
+    Raises:
+        DepthFileError: as `read_values`.
+    """
+    if not path.is_file():
+        raise DepthFileError(f'{path} is not there')
+    shape: tuple[int, ...]
+    if path.suffix == '.npy':
+        try:
+            shape = np.load(path, mmap_mode='r', allow_pickle=False).shape
+        except (OSError, ValueError, EOFError) as error:
+            raise DepthFileError(f'{path} is not a numpy array: {error}') from None
+    elif path.suffix == '.dpt':
+        with path.open('rb') as file:
+            width, height = _dpt_size(path, file.read(12))
+        return width, height
+    elif path.suffix == '.dsp5':
+        shape = tuple((length + 1) // 2 for length in hdf5_shape(path, 2, 'disparity'))
+    else:
+        shape = read_values(path).shape
+    if len(shape) != 2:
+        raise DepthFileError(f'{path} has shape {shape}, expected (height, width)')
+    return shape[1], shape[0]
+
+
 def _numpy(path: Path) -> np.ndarray:
     try:
         loaded = np.load(path, allow_pickle=False)
@@ -93,10 +122,14 @@ def _pfm(path: Path) -> np.ndarray:
 
 def _dpt(path: Path) -> np.ndarray:
     data = path.read_bytes()
-    header = np.frombuffer(data[:12].ljust(12, b'\0'), '<i4')
-    if header[:1].view('<f4')[0] != DPT_TAG:
+    return _rows(path, data[12:], '<f4', *_dpt_size(path, data[:12]))
+
+
+def _dpt_size(path: Path, header: bytes) -> tuple[int, int]:
+    numbers = np.frombuffer(header.ljust(12, b'\0'), '<i4')
+    if numbers[:1].view('<f4')[0] != DPT_TAG:
         raise DepthFileError(f'{path} does not begin with the tag {DPT_TAG} of a .dpt file')
-    return _rows(path, data[12:], '<f4', int(header[1]), int(header[2]))
+    return int(numbers[1]), int(numbers[2])
 
 
 def _rows(path: Path, data: bytes, order: str, width: int, height: int) -> np.ndarray:
@@ -144,6 +177,18 @@ def read_hdf5(path: Path, dimensions: int, name: str | None = None) -> np.ndarra
     Raises:
         DepthFileError: h5py is not there, the file is not HDF5, or has not exactly one such.
     """
+    with _hdf5_dataset(path, dimensions, name) as dataset:
+        return dataset[()]
+
+
+def hdf5_shape(path: Path, dimensions: int, name: str | None = None) -> tuple[int, ...]:
+    """The shape of what `read_hdf5` would return."""
+    with _hdf5_dataset(path, dimensions, name) as dataset:
+        return dataset.shape
+
+
+@contextmanager
+def _hdf5_dataset(path: Path, dimensions: int, name: str | None) -> Iterator[Any]:
     try:
         import h5py
     except ImportError:
@@ -151,7 +196,7 @@ def read_hdf5(path: Path, dimensions: int, name: str | None = None) -> np.ndarra
     try:
         with h5py.File(path, 'r') as file:
             found = [
-                key
+                item
                 for key, item in file.items()
                 if getattr(item, 'ndim', None) == dimensions and name in (None, key)
             ]
@@ -160,7 +205,7 @@ def read_hdf5(path: Path, dimensions: int, name: str | None = None) -> np.ndarra
                     f'{path} holds {", ".join(file) or "nothing"}, expected one '
                     f'{dimensions}-dimensional dataset{f" called {name}" if name else ""}'
                 )
-            return file[found[0]][()]
+            yield found[0]
     except OSError as error:
         raise DepthFileError(f'{path} is not an HDF5 file: {error}') from None
 
