@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -36,6 +37,7 @@ class Entry:
     edges: a file or (H, W) bool, True on depth boundaries that people labelled; None without.
     mask: a file or (H, W) bool, True where depth may be trusted; None for everywhere.
     pose: (4, 4) world_from_camera, the camera's frame being optical (x right, y down, z forward).
+    edges: a file or (H, W) bool, labelled depth boundaries.
     stamp: seconds. sequence: frames of one sequence follow each other in time.
     """
 
@@ -85,3 +87,24 @@ class Importer:
     splits: tuple[str, ...] = ()
     variants: tuple[str, ...] = ()
     cameras: tuple[str, ...] = ()
+
+
+class BrokenFile(ImporterError):
+    """One file of a dataset is missing or broken; `problem` is what the importer yields of it."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f'{path}: {reason}')
+        self.problem = Problem(path, reason)
+
+
+def entry_or_problem(path: Path, build: Callable[..., Entry], *args: Any) -> Entry | Problem:
+    """What `build(*args)` makes; else the problem, with `path` where no other file is named.
+
+    So one broken file does not end the reading of a whole dataset.
+    """
+    try:
+        return build(*args)
+    except BrokenFile as error:
+        return error.problem
+    except (MetricDepthError, OSError) as error:
+        return Problem(path, str(error))
