@@ -8,9 +8,9 @@ import signal
 import sys
 
 from ..errors import MetricDepthError
-from . import evaluate, models, predict, render, replay, train
+from . import ablate, evaluate, models, predict, render, replay, train
 
-COMMANDS = (models, predict, replay, evaluate, render, train)
+COMMANDS = (models, predict, replay, evaluate, render, train, ablate)
 
 
 def build_parser() -> argparse.ArgumentParser:

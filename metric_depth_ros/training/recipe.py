@@ -24,6 +24,8 @@ __all__ = [
     'Stage',
     'SyntheticData',
     'load_recipe',
+    'make_recipe',
+    'read_recipe',
 ]
 
 RECIPES = Path(__file__).parent / 'recipes'
@@ -249,6 +251,19 @@ def load_recipe(recipe: str | Path) -> Recipe:
     Raises:
         RecipeError: there is none, or a field is missing, unknown, of another type or senseless.
     """
+    raw, path = read_recipe(recipe)
+    try:
+        return make_recipe(raw, path.parent)
+    except RecipeError as error:
+        raise RecipeError(f'{path}: {error}') from None
+
+
+def read_recipe(recipe: str | Path) -> tuple[Any, Path]:
+    """What a recipe's file says, unchecked, and the file.
+
+    Raises:
+        RecipeError: there is none, or it is not YAML.
+    """
     import yaml
 
     path = RECIPES / f'{recipe}.yaml'
@@ -258,14 +273,23 @@ def load_recipe(recipe: str | Path) -> Recipe:
         known = ', '.join(sorted(p.stem for p in RECIPES.glob('*.yaml')))
         raise RecipeError(f'recipe is {str(recipe)!r}, expected a YAML file or one of {known}')
     try:
-        raw = yaml.safe_load(path.read_text())
-        if isinstance(raw, dict) and 'data' in raw:
-            raw['data'] = _sources(raw['data'], path.parent)
-        return build(Recipe, raw, '')
+        return yaml.safe_load(path.read_text()), path
     except yaml.YAMLError as error:
         raise RecipeError(f'{path} is not YAML: {" ".join(str(error).split())}') from None
-    except RecipeError as error:
-        raise RecipeError(f'{path}: {error}') from None
+
+
+def make_recipe(raw: Any, folder: Path) -> Recipe:
+    """The recipe that a mapping says, as YAML gives it.
+
+    Args:
+        folder: that the manifests in it are relative to.
+
+    Raises:
+        RecipeError: a field is missing, unknown, of another type or senseless.
+    """
+    if isinstance(raw, dict) and 'data' in raw:
+        raw = {**raw, 'data': _sources(raw['data'], folder)}
+    return build(Recipe, raw, '')
 
 
 def _sources(raw: Any, folder: Path) -> list[Source]:

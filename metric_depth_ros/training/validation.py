@@ -109,6 +109,7 @@ def predict(
     *,
     seed: int,
     share: float = 1.0,
+    num_samples: int = NUM_SAMPLES,
 ) -> Iterator[HeldOutFrame]:
     """The frames `index` of the pool, predicted one by one where the method's weights are.
 
@@ -125,7 +126,7 @@ def predict(
         if share < 1 and method.takes_targets:
             targets = torch.rand(batch.inside[0].shape, generator=generator, device=device) < share
         with torch.inference_mode():
-            samples = method.draw(conditioning, NUM_SAMPLES, generator, targets=targets)
+            samples = method.draw(conditioning, num_samples, generator, targets=targets)
             regression = method.regress(conditioning) if isinstance(method, Regresses) else None
         depth = middle(samples)
         truth = torch.where(batch.valid, batch.ray_distance * batch.rays[:, 2], torch.nan)[0]
