@@ -24,7 +24,9 @@ def tiny(tmp_path: Path) -> Path:
     return tmp_path / 'tiny'
 
 
-@pytest.mark.parametrize('command', [module.__name__.split('.')[-1] for module in COMMANDS])
+@pytest.mark.parametrize(
+    'command', [module.__name__.split('.')[-1].removesuffix('_data') for module in COMMANDS]
+)
 def test_every_command_has_help_with_an_example(
     command: str, capsys: pytest.CaptureFixture
 ) -> None:

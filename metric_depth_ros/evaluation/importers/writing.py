@@ -49,21 +49,22 @@ def write_manifest(
     out.parent.mkdir(parents=True, exist_ok=True)
     part = out.with_name(out.name + '.part')
     frames = 0
-    with part.open('w') as manifest:
-        for item in found:
-            problem = item if isinstance(item, Problem) else None
-            if isinstance(item, Entry):
-                files = _files(item, out.with_suffix(''))
-                line = _line(item, files, out.parent)
-                problem = _problem(files, line, out.parent, check=check)
-                if problem is None:
-                    manifest.write(json.dumps(line) + '\n')
-                    frames += 1
-            yield item if problem is None else problem
-    if frames:
-        part.replace(out)
-    else:
-        part.unlink()
+    try:
+        with part.open('w') as manifest:
+            for item in found:
+                problem = item if isinstance(item, Problem) else None
+                if isinstance(item, Entry):
+                    files = _files(item, out.with_suffix(''))
+                    line = _line(item, files, out.parent)
+                    problem = _problem(files, line, out.parent, check=check)
+                    if problem is None:
+                        manifest.write(json.dumps(line) + '\n')
+                        frames += 1
+                yield item if problem is None else problem
+        if frames:
+            part.replace(out)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _files(entry: Entry, folder: Path) -> _Files:
