@@ -16,9 +16,11 @@ import torch
 from ..bags.reader import Bag, BagFrame, Problem
 from ..bags.topics import TF_TYPE, Topics
 from ..types import DepthPrediction, Frame
-from .metrics import Scores
+from .evaluation import DEFAULT_PROTOCOLS, EvaluatedFrame, Evaluation, all_results
+from .frame_scores import score_frame
+from .metrics import MetricsError, Scores
 from .recording import Recorder
-from .results import Result, Scoreboard
+from .results import Result
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class FrameRecord:
     """One frame in the report.
 
     latency_s: as of Outcome.
-    scores: one for each of PROTOCOLS; empty without true depth or prediction.
+    scores: one for each of DEFAULT_PROTOCOLS; empty without true depth or prediction.
     """
 
     stamp_ns: int
@@ -51,12 +53,18 @@ class FrameRecord:
 
 @dataclass(frozen=True)
 class ReplayReport:
-    """Everything a replay found out. duration_s: of the whole replay, by the wall clock."""
+    """Everything a replay found out.
+
+    evaluation: of the frames with a prediction and true depth.
+    results: of the model and of the baselines.
+    duration_s: of the whole replay, by the wall clock.
+    """
 
     bag: Path
     model: str
     topics: Topics
     frames: tuple[FrameRecord, ...]
+    evaluation: Evaluation
     results: tuple[Result, ...]
     problems: tuple[Problem, ...]
     duration_s: float
@@ -105,7 +113,7 @@ def replay(
 ) -> ReplayReport:
     """Record and score what became of every frame of `bag`.
 
-    Frames stream through: of each only its numbers and a thinned true depth are kept.
+    Frames stream through: of each only its numbers and few of its pixels are kept.
 
     Args:
         bag: the open bag that `outcomes` are made of; its transforms are copied.
@@ -119,16 +127,17 @@ def replay(
     for message in bag.messages([t for t, kind in bag.topics.items() if kind == TF_TYPE]):
         recorder.copy(message)
     records: list[FrameRecord] = []
-    board = Scoreboard(model, bag.path.name)
+    scored: list[EvaluatedFrame] = []
     for outcome in outcomes:
         frame, prediction = outcome.frame, outcome.prediction
         for message in frame.recorded:
             recorder.copy(message)
-        scores = {}
+        found = None
         if prediction is not None:
             recorder.write(frame.frame, prediction, frame.recorded_ns)
-            if frame.depth is not None:
-                scores = board.add(prediction.depth, frame.depth)
+            found = _score(outcome)
+        if found is not None:
+            scored.append(found)
         records.append(
             FrameRecord(
                 stamp_ns=frame.frame.stamp_ns,
@@ -136,17 +145,33 @@ def replay(
                 recorded_ns=frame.recorded_ns,
                 dropped=prediction is None,
                 latency_s=outcome.latency_s,
-                scores=scores,
+                scores={} if found is None else found.scored.scores,
             )
         )
         if progress is not None:
             progress(outcome)
+    evaluation = Evaluation(model, bag.path.name, DEFAULT_PROTOCOLS, tuple(scored))
     return ReplayReport(
         bag=bag.path,
         model=model,
         topics=topics,
         frames=tuple(records),
-        results=tuple(board.results()),
+        evaluation=evaluation,
+        results=tuple(all_results([evaluation])),
         problems=tuple(bag.problems),
         duration_s=time.perf_counter() - start,
     )
+
+
+def _score(outcome: Outcome) -> EvaluatedFrame | None:
+    """The scores of a predicted frame; None if no pixel has true depth that counts."""
+    frame, prediction = outcome.frame, outcome.prediction
+    if prediction is None or frame.depth is None:
+        return None
+    try:
+        scored = score_frame(
+            prediction.depth, prediction.std, frame.depth, frame.frame.camera, DEFAULT_PROTOCOLS
+        )
+    except MetricsError:
+        return None
+    return EvaluatedFrame(f'{frame.frame.stamp_ns / 1e9:.6f}', scored, outcome.latency_s)

@@ -10,22 +10,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .metrics import Scores, metric_names
+from .evaluation import DEFAULT_PROTOCOLS
+from .metrics import metric_names
 from .replay import FrameRecord, ReplayReport
-from .results import PROTOCOLS, Result
+from .results import Result
+from .tables import tables
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-
-# Columns of the table: metric, heading with its unit, decimals.
-_COLUMNS = (
-    ('abs_rel', 'AbsRel', 3),
-    ('rmse', 'RMSE (m)', 3),
-    ('silog', 'SILog', 1),
-    ('delta1', 'δ1', 3),
-    ('delta2', 'δ2', 3),
-    ('coverage', 'coverage', 3),
-)
 
 _NAMED_DROPS = 4
 
@@ -63,7 +55,7 @@ def write_json(report: ReplayReport, path: Path) -> None:
         ],
         'problems': [asdict(problem) for problem in report.problems],
     }
-    path.write_text(json.dumps(_without_nan(content), indent=2, allow_nan=False) + '\n')
+    path.write_text(json.dumps(without_nan(content), indent=2, allow_nan=False) + '\n')
 
 
 def write_csv(report: ReplayReport, path: Path) -> None:
@@ -78,30 +70,31 @@ def write_csv(report: ReplayReport, path: Path) -> None:
 
 
 def _rows(frame: FrameRecord) -> list[list[Any]]:
-    start = [frame.stamp_ns, frame.frame_id, int(frame.dropped), _cell(frame.latency_s)]
+    start = [frame.stamp_ns, frame.frame_id, int(frame.dropped), cell(frame.latency_s)]
     if not frame.scores:
         return [[*start, '', *('' for _ in metric_names())]]
     return [
-        [*start, protocol, *(_cell(value) for value in asdict(scores).values())]
+        [*start, protocol, *(cell(value) for value in asdict(scores).values())]
         for protocol, scores in frame.scores.items()
     ]
 
 
 def results_json(results: Sequence[Result]) -> dict[str, Any]:
     """{results: [{model, data, protocol, frames, metrics}]}; what is unknown (NaN) is null."""
-    return _without_nan({'results': [asdict(result) for result in results]})
+    return without_nan({'results': [asdict(result) for result in results]})
 
 
-def _cell(value: float | None) -> float | str:
+def cell(value: float | None) -> float | str:
+    """For a spreadsheet: empty if unknown."""
     return '' if value is None or math.isnan(value) else value
 
 
-def _without_nan(value: Any) -> Any:
-    """The same with None for numbers that JSON cannot write."""
+def without_nan(value: Any) -> Any:
+    """The same value with None for numbers that JSON cannot write."""
     if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
+        return {key: without_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
+        return [without_nan(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
@@ -115,7 +108,7 @@ def summary(report: ReplayReport) -> RenderableType:
     lines = [Text(line) for line in summary_lines(report)]
     if not report.results:
         return Group(*lines)
-    return Group(*tables(report.results, report.model), *lines)
+    return Group(*tables(report.results, DEFAULT_PROTOCOLS, [report.model]), *lines)
 
 
 def summary_lines(report: ReplayReport) -> list[str]:
@@ -145,33 +138,3 @@ def _dropped_line(report: ReplayReport) -> list[str]:
     stamps = [f'{frame.stamp_ns / 1e9:.3f}' for frame in report.dropped[:_NAMED_DROPS]]
     more = len(report.dropped) - len(stamps)
     return [f'dropped: {", ".join(stamps)}' + (f' and {more} more' if more else '')]
-
-
-def tables(results: Sequence[Result], *models: str) -> list[RenderableType]:
-    """A table for each set and protocol, to be printed by rich; rows of `models` stand out."""
-    from rich import box
-    from rich.table import Table
-
-    found: list[RenderableType] = []
-    for data in dict.fromkeys(result.data for result in results):
-        for protocol in PROTOCOLS:
-            rows = [r for r in results if (r.data, r.protocol) == (data, protocol.name)]
-            forgiven = 'no alignment' if protocol.alignment == 'none' else 'medians aligned'
-            table = Table(
-                title=f'{data}, mean of {rows[0].frames} frames, {protocol.min_depth:g} to '
-                f'{protocol.max_depth:g} m, {forgiven}',
-                title_justify='left',
-                box=box.SIMPLE_HEAD,
-            )
-            table.add_column('model', no_wrap=True)
-            for _, heading, _ in _COLUMNS:
-                table.add_column(heading, justify='right', no_wrap=True)
-            for result in rows:
-                style = 'bold' if result.model in models else 'dim'
-                table.add_row(result.model, *_formatted(result.metrics), style=style)
-            found.append(table)
-    return found
-
-
-def _formatted(scores: Scores) -> list[str]:
-    return [f'{getattr(scores, name):.{decimals}f}' for name, _, decimals in _COLUMNS]
