@@ -1,17 +1,23 @@
-"""The pictures of a replay: a few telling frames, read back from the bag that it wrote."""
+"""A few telling frames as pictures: of a replay, read back from its bag, or predicted again."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
 from ..bags.reader import Bag, BagError, BagFrame, BagMessage, deserialize
 from ..messages import depth_from_message
 from ..types import DepthPrediction
-from .metrics import PLAIN
+from .evaluate import predict_again
+from .evaluation import EvaluatedFrame, Evaluation, chosen_frames
+from .frame_sets import FrameSet
+from .metrics import PLAIN, Scores
+from .page import Picture
 from .pictures import save_clouds, save_comparison, save_overview
 from .recording import DEPTH_TOPIC, UNCERTAINTY_TOPIC, recorded_name
 from .replay import FrameRecord, ReplayReport
+from .sources import Source
 
 # Camera_info and true depth of an image are recorded within this time of it.
 _AROUND_NS = 1_000_000_000
@@ -61,6 +67,42 @@ def choose_frames(report: ReplayReport) -> dict[str, FrameRecord]:
     return chosen
 
 
+def save_frames(
+    source: Source, frames: FrameSet, evaluation: Evaluation, folder: Path
+) -> tuple[Picture, ...]:
+    """Draw the best, the median and the worst frame of an evaluation by its first protocol.
+
+    Args:
+        source, frames: what was evaluated; the few frames are predicted once more.
+        folder: where to put the pictures; made if need be.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    chosen = {
+        frame.name: (rank, frame) for rank, frame in chosen_frames(evaluation.frames).items()
+    }
+    pictures: dict[str, Picture] = {}
+    for found in predict_again(source, frames, chosen):
+        rank, frame = chosen[found.name]
+        path = folder / f'{_file_name(evaluation)}_{rank}.jpg'
+        sample = found.sample
+        save_comparison(path, sample.frame, found.prediction, sample.depth)
+        pictures[rank] = Picture(_caption(rank, frame, evaluation), path)
+    return tuple(pictures[rank] for rank in ('best', 'median', 'worst') if rank in pictures)
+
+
+def _caption(rank: str, frame: EvaluatedFrame, evaluation: Evaluation) -> str:
+    scores = frame.scored.scores[evaluation.protocols[0].name]
+    return f'{rank} of {len(evaluation.frames)} frames, {frame.name}: {_numbers(scores)}'
+
+
+def _file_name(evaluation: Evaluation) -> str:
+    return re.sub(r'\W+', '-', f'{evaluation.model} {evaluation.data}').strip('-')
+
+
+def _numbers(scores: Scores) -> str:
+    return f'AbsRel {scores.abs_rel:.3f}, RMSE {scores.rmse:.2f} m, δ1 {scores.delta1:.3f}'
+
+
 def _read_back(
     bag: Bag, report: ReplayReport, record: FrameRecord
 ) -> tuple[BagFrame, DepthPrediction]:
@@ -93,7 +135,4 @@ def _title(report: ReplayReport, name: str, record: FrameRecord) -> str:
     title = f'{report.model} on {report.bag.name}, {name} frame'
     if not record.scores:
         return title
-    scores = record.scores[PLAIN.name]
-    return (
-        f'{title}: AbsRel {scores.abs_rel:.3f}, RMSE {scores.rmse:.2f} m, δ1 {scores.delta1:.3f}'
-    )
+    return f'{title}: {_numbers(record.scores[PLAIN.name])}'

@@ -1,0 +1,65 @@
+"""Evaluations as JSON for programs and CSV for spreadsheets."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from .analysis import Analysis
+from .evaluation import Evaluation
+from .metrics import metric_names
+from .report import cell, without_nan
+from .results import Result
+
+
+def write_evaluation_json(
+    path: Path,
+    results: Sequence[Result],
+    evaluations: Sequence[Evaluation],
+    analyses: Sequence[Analysis],
+) -> None:
+    """Write everything but the single frames; what is unknown (NaN) is null.
+
+    Keys: results [{model, data, protocol, frames, metrics}], protocols (by name, what they do),
+    analyses [{model, data, by_distance, uncertainty, curves}] in the order of the evaluations,
+    and unscored [{model, data, name, reason}].
+    """
+    protocols = {p.name: p for evaluation in evaluations for p in evaluation.protocols}
+    content: dict[str, Any] = {
+        'results': [asdict(result) for result in results],
+        'protocols': {name: asdict(protocol) for name, protocol in protocols.items()},
+        'analyses': [
+            {'model': e.model, 'data': e.data, **asdict(analysis)}
+            for e, analysis in zip(evaluations, analyses, strict=True)
+        ],
+        'unscored': [
+            {'model': e.model, 'data': e.data, **asdict(frame)}
+            for e in evaluations
+            for frame in e.unscored
+        ],
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(without_nan(content), indent=2, allow_nan=False) + '\n')
+
+
+def write_evaluation_csv(path: Path, evaluations: Sequence[Evaluation]) -> None:
+    """Write a row for each model, frame and protocol; one with the reason for what has none."""
+    names = metric_names()
+    with path.open('w', newline='') as file:
+        writer = csv.writer(file)
+        writer.writerow(
+            ('data', 'model', 'frame', 'protocol', *names, 'seconds', 'not_scored_because')
+        )
+        for e in evaluations:
+            for frame in e.frames:
+                for protocol, scores in frame.scored.scores.items():
+                    numbers = [cell(value) for value in asdict(scores).values()]
+                    seconds = cell(frame.seconds)
+                    writer.writerow((e.data, e.model, frame.name, protocol, *numbers, seconds, ''))
+            for missing in e.unscored:
+                blank = [''] * (len(names) + 1)
+                writer.writerow((e.data, e.model, missing.name, '', *blank, missing.reason))
