@@ -84,6 +84,47 @@ def test_zero_negative_and_masked_depth_is_none(folder: Path) -> None:
     assert torch.equal(sample.depth.isnan(), none)
 
 
+def test_disparity_becomes_depth(folder: Path) -> None:
+    """Two parallel cameras: a point at depth z is focal x baseline / z - doffs apart."""
+    focal, baseline, doffs = 20.0, 0.3, 0.05
+    disparity = focal * baseline / DEPTH - doffs
+    disparity[0, :4] = 0, -1, np.inf, np.nan
+    np.save(folder / 'depth.npy', disparity)
+    (sample,) = manifest(
+        folder, depth_kind='disparity', depth_scale=focal * baseline, disparity_offset=doffs
+    )
+    expected = torch.from_numpy(DEPTH.copy())
+    expected[0, :4] = torch.nan
+    torch.testing.assert_close(sample.depth, expected, equal_nan=True)
+
+
+def test_beyond_depth_max_is_sky(folder: Path) -> None:
+    depth = DEPTH.copy()
+    depth[:2] = 20_000
+    np.save(folder / 'depth.npy', depth)
+    (sample,) = manifest(folder, depth_max=1000)
+    assert sample.depth[:2].isinf().all()
+    np.testing.assert_array_equal(sample.depth[2:], DEPTH[2:])
+
+
+def test_edges_pose_and_sequence(folder: Path) -> None:
+    np.save(folder / 'depth.npy', DEPTH)
+    edges = np.zeros((12, 16), np.uint8)
+    edges[4, 2:9] = 255
+    cv2.imwrite(str(folder / 'edges.png'), edges)
+    pose = np.eye(4)
+    pose[:3, 3] = 1, 2, 3
+    (sample,) = manifest(
+        folder, edges='edges.png', pose=pose.flatten().tolist(), sequence='stairs'
+    )
+    assert sample.edges is not None
+    np.testing.assert_array_equal(sample.edges, edges > 0)
+    np.testing.assert_array_equal(sample.pose, pose)
+    assert sample.sequence == 'stairs'
+    (plain,) = manifest(folder)
+    assert (plain.edges, plain.pose, plain.sequence) == (None, None, '')
+
+
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
@@ -96,12 +137,19 @@ def test_zero_negative_and_masked_depth_is_none(folder: Path) -> None:
         ({'camera': {**CAMERA, 'zoom': 2}}, 'zoom'),
         ({'camera': {**CAMERA, 'width': 20}}, 'expected torch.uint8 of shape'),
         ({'depth': 'small.npy'}, 'is 8x6, expected 16x12'),
+        ({'depth_max': 'far'}, 'depth_scale, disparity_offset or depth_max: could not convert'),
+        ({'pose': [1.0, 2.0]}, 'pose has 2 numbers, expected 16 of world_from_camera'),
+        ({'pose': 3}, 'not a frame in JSON'),
+        ({'mask': 'small.png'}, r'mask small\.png is 8x6, expected 16x12 as the camera'),
+        ({'edges': 'none.png'}, r'none\.png is not there'),
+        ({'image': 3}, 'not a frame in JSON'),
         ({'depth': 'pickled.npy'}, r'pickled\.npy is not a numpy array'),
     ],
 )
 def test_malformed_lines_are_named(folder: Path, changes: dict, message: str) -> None:
     np.save(folder / 'depth.npy', DEPTH)
     np.save(folder / 'small.npy', DEPTH[::2, ::2])
+    cv2.imwrite(str(folder / 'small.png'), np.ones((6, 8), np.uint8))
     np.save(folder / 'pickled.npy', np.array([{}]), allow_pickle=True)
     with pytest.raises(DatasetError, match=message) as caught:
         list(manifest(folder, **changes))
