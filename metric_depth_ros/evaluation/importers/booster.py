@@ -58,7 +58,8 @@ def _entry(image: Path) -> Entry:
 def _calibration(path: Path) -> tuple[np.ndarray, float]:
     """(3, 4) projection of the left camera, and the baseline in metres."""
     try:
-        storage = cv2.FileStorage(str(present(path)), cv2.FILE_STORAGE_READ)
+        storage = cv2.FileStorage()  # its constructor, given a broken file, raises SystemError
+        storage.open(str(present(path)), cv2.FILE_STORAGE_READ)
         projection = storage.getNode('proj_matL').mat()
         millimetres = storage.getNode('baselineLR').real()
     except cv2.error as error:
