@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.util import find_spec
 
 from .entry import Entry, Importer, ImporterError, Problem
 
@@ -28,13 +27,9 @@ _MODULES = (
     'vkitti2',
 )
 
-IMPORTERS: dict[str, Importer] = {
-    importer.name: importer
-    for importer in (
-        import_module(f'.{name}', __name__).IMPORTER
-        for name in _MODULES
-        if find_spec(f'{__name__}.{name}') is not None
-    )
-}
+_FOUND: tuple[Importer, ...] = tuple(
+    import_module(f'.{name}', __name__).IMPORTER for name in _MODULES
+)
+IMPORTERS: dict[str, Importer] = {importer.name: importer for importer in _FOUND}
 
 __all__ = ['IMPORTERS', 'Entry', 'Importer', 'ImporterError', 'Problem']
