@@ -8,10 +8,12 @@ made in float64.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
+
+BLOCK = 1 << 14
 
 
 def align_none(prediction: Tensor, truth: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -24,18 +26,20 @@ def align_median(prediction: Tensor, truth: Tensor, weight: Tensor | None = None
 
     Of the weights only whether they are 0 matters.
     """
-    counts = _counts(prediction, truth, weight) > 0
-    medians = (masked_median(x.to(torch.float64), counts) for x in (truth, prediction))
-    ratio = next(medians) / next(medians)
+    usable = _usable(prediction, truth)
+    if weight is not None:
+        usable &= weight > 0
+    counts = None if bool(usable.all()) else usable
+    ratio = masked_median(truth, counts) / masked_median(prediction, counts)
     return prediction * ratio.unsqueeze(-1).to(prediction.dtype)
 
 
 def align_scale(prediction: Tensor, truth: Tensor, weight: Tensor | None = None) -> Tensor:
     """Prediction times the s that makes the sum of w (s d - t)^2 smallest."""
-    w = _counts(prediction, truth, weight)
-    d, t = _filled(prediction, w), _filled(truth, w)
-    scale = (w * d * t).sum(-1, keepdim=True) / (w * d * d).sum(-1, keepdim=True)
-    return prediction * scale.to(prediction.dtype)
+    over = under = torch.zeros((), dtype=torch.float64, device=truth.device)
+    for d, t, w in _blocks(prediction, truth, weight):
+        over, under = over + _dot(w * d, t), under + _dot(w * d, d)
+    return prediction * (over / under).to(prediction.dtype)
 
 
 def align_scale_shift(prediction: Tensor, truth: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -45,7 +49,7 @@ def align_scale_shift(prediction: Tensor, truth: Tensor, weight: Tensor | None =
     protocol of Ranftl et al. (MiDaS, TPAMI 2020) and Ke et al. (Marigold, CVPR 2024), here in
     depth.
     """
-    scale, shift = _fit(prediction, truth, _counts(prediction, truth, weight))
+    scale, shift = _fit(prediction, truth, weight, 1.0)
     return prediction * scale.to(prediction.dtype) + shift.to(prediction.dtype)
 
 
@@ -54,7 +58,9 @@ def align_disparity(prediction: Tensor, truth: Tensor, weight: Tensor | None = N
 
     Where the fitted disparity is not positive the depth is +inf. Source: MiDaS (TPAMI 2020).
     """
-    return _align_power(prediction, truth, weight, -1.0)
+    scale, shift = _fit(prediction, truth, weight, -1.0)
+    fitted = prediction.reciprocal() * scale.to(prediction.dtype) + shift.to(prediction.dtype)
+    return fitted.clamp_min_(0).reciprocal_()
 
 
 def align_sqrt_disparity(
@@ -65,7 +71,9 @@ def align_sqrt_disparity(
     Square-root disparity is the quantity of DepthMaster (Section III-D), which is fitted there.
     Where the fit is not positive the depth is +inf.
     """
-    return _align_power(prediction, truth, weight, -0.5)
+    scale, shift = _fit(prediction, truth, weight, -0.5)
+    fitted = prediction.rsqrt() * scale.to(prediction.dtype) + shift.to(prediction.dtype)
+    return fitted.clamp_min_(0).square_().reciprocal_()
 
 
 # What to forgive a prediction before it is judged, by name.
@@ -79,52 +87,69 @@ ALIGNMENTS: dict[str, Callable[[Tensor, Tensor, Tensor | None], Tensor]] = {
 }
 
 
-def masked_median(values: Tensor, mask: Tensor) -> Tensor:
-    """(...) median of values (..., N) where mask is True, of an even count the mean of the middle.
+def masked_median(values: Tensor, mask: Tensor | None = None) -> Tensor:
+    """(...) float64 median of values (..., N), of an even count the mean of the middle two.
 
-    NaN where nothing counts.
+    Args:
+        mask: (..., N) bool, which values count; None for all. NaN where none does.
     """
-    kept = torch.where(mask, values, torch.nan)
-    low = kept.nanmedian(dim=-1, keepdim=True).values
+    kept = values if mask is None else torch.where(mask, values, torch.nan)
+    low = kept.median(-1, keepdim=True)[0] if mask is None else kept.nanmedian(-1, keepdim=True)[0]
     # torch gives the lower of the two middle values; find the upper one
-    count, below = mask.sum(-1), (kept <= low).sum(-1)
+    count = torch.tensor(values.shape[-1]) if mask is None else mask.sum(-1)
     above = torch.where(kept > low, kept, torch.inf).amin(-1)
+    split = (kept <= low).sum(-1) * 2 == count
     low = low.squeeze(-1)
-    high = torch.where((count % 2 == 0) & (below == count // 2), above, low)
-    return (low + high) / 2
+    return (low.to(torch.float64) + torch.where(split, above, low)) / 2
 
 
-def _counts(prediction: Tensor, truth: Tensor, weight: Tensor | None) -> Tensor:
-    """Weights in float64, 0 where prediction or truth is no finite positive number."""
-    usable = torch.isfinite(prediction) & torch.isfinite(truth) & (prediction > 0) & (truth > 0)
-    if weight is None:
-        return usable.to(torch.float64)
-    return torch.where(usable, weight.to(torch.float64), 0.0)
+def _usable(prediction: Tensor, truth: Tensor) -> Tensor:
+    """Where both are finite positive numbers."""
+    return (prediction > 0) & (prediction < torch.inf) & (truth > 0) & (truth < torch.inf)
 
 
-def _filled(values: Tensor, weight: Tensor) -> Tensor:
-    """Values in float64, 1 where they do not count: NaN times 0 would be NaN."""
-    return torch.where(weight > 0, values.to(torch.float64), 1.0)
+def _blocks(
+    prediction: Tensor, truth: Tensor, weight: Tensor | None, power: float = 1.0
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Blocks (..., n) in float64 of both depths to a power, and of the weights.
+
+    Depths are 1 where the weight is 0: NaN times 0 would be NaN. Blocks that fit into the cache
+    are several times as fast as whole images.
+    """
+    for start in range(0, truth.shape[-1], BLOCK):
+        block = (..., slice(start, start + BLOCK))
+        d, t = prediction[block], truth[block]
+        usable = _usable(d, t)
+        w = usable.to(torch.float64)
+        if weight is not None:
+            w = torch.where(usable, weight[block].to(torch.float64), 0.0)
+        d, t = (torch.where(w > 0, x.to(torch.float64), 1.0) for x in (d, t))
+        yield (d, t, w) if power == 1 else (d.pow(power), t.pow(power), w)
 
 
-def _fit(prediction: Tensor, truth: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Scale and shift (..., 1) of the weighted least squares; scale 0 of a constant prediction."""
-    d, t = _filled(prediction, weight), _filled(truth, weight)
-    total = weight.sum(-1, keepdim=True)
-    d_mean = (weight * d).sum(-1, keepdim=True) / total
-    t_mean = (weight * t).sum(-1, keepdim=True) / total
-    wd = weight * (d - d_mean)
-    variance = (wd * (d - d_mean)).sum(-1, keepdim=True)
-    scale = (wd * (t - t_mean)).sum(-1, keepdim=True) / variance
-    scale = torch.where(variance > 0, scale, 0.0)
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    """(..., 1)"""
+    return torch.linalg.vecdot(a, b).unsqueeze(-1)
+
+
+def _fit(
+    prediction: Tensor, truth: Tensor, weight: Tensor | None, power: float
+) -> tuple[Tensor, Tensor]:
+    """Scale and shift (..., 1) of the least squares between powers of the depths.
+
+    The scale of a constant prediction is 0.
+    """
+    zero = torch.zeros((), dtype=torch.float64, device=truth.device)
+    total = d_sum = t_sum = squares = variance = covariance = zero
+    for d, t, w in _blocks(prediction, truth, weight, power):
+        total = total + w.sum(-1, keepdim=True)
+        d_sum, t_sum, squares = d_sum + _dot(w, d), t_sum + _dot(w, t), squares + _dot(w * d, d)
+    d_mean, t_mean = d_sum / total, t_sum / total
+    for d, t, w in _blocks(prediction, truth, weight, power):
+        centred = d - d_mean
+        weighted = w * centred
+        variance = variance + _dot(weighted, centred)
+        covariance = covariance + _dot(weighted, t - t_mean)
+    # of a constant only rounding varies
+    scale = torch.where(variance > 1e-24 * squares, covariance / variance, 0.0)
     return scale, t_mean - scale * d_mean
-
-
-def _align_power(prediction: Tensor, truth: Tensor, weight: Tensor | None, power: float) -> Tensor:
-    """Scale and shift fitted between powers of the depths."""
-    weight = _counts(prediction, truth, weight)
-    source = prediction.to(torch.float64).pow(power)
-    scale, shift = _fit(source, truth.to(torch.float64).pow(power), weight)
-    fitted = source * scale + shift
-    depth = torch.where(fitted > 0, fitted.pow(1 / power), torch.inf)
-    return torch.where(torch.isnan(fitted), torch.nan, depth).to(prediction.dtype)

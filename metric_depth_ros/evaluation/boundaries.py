@@ -273,14 +273,14 @@ def boundary_f1(prediction: Tensor, truth: Tensor, ratios: Sequence[float] = F1_
     side = 0
     for dim in (-1, -2):
         p, t = _neighbour_ratio(prediction, dim), _neighbour_ratio(truth, dim)
-        both = ~(torch.isnan(p) | torch.isnan(t))
-        p, t = p[both], t[both]
+        # few pixels lie at a boundary on either side; the rest need not be looked at twice
+        few = (torch.maximum(p, t) > limits[0]) | (torch.minimum(p, t) < 1 / limits[0])
+        p, t = p[few], t[few]
         for predicted, true in ((p, t), (1 / p, 1 / t)):
-            # above two thresholds at once is the smaller one above them
-            for counts, value in (
-                (hits, torch.minimum(predicted, true)), (positives, predicted), (wanted, true),
-            ):  # fmt: skip
-                counts[side] = _counts_above(value, limits)
+            # above a limit in both is the smaller one above it
+            hits[side] = _counts_above(torch.minimum(predicted, true), limits)
+            positives[side] = _counts_above(predicted, limits)
+            wanted[side] = _counts_above(true, limits)
             side += 1
     if not float(wanted.sum()) > 0:
         return math.nan
@@ -300,7 +300,6 @@ def _neighbour_ratio(depth: Tensor, dim: int) -> Tensor:
 
 def _counts_above(values: Tensor, limits: Tensor) -> Tensor:
     """How many of `values` (N,) are above each of the ascending `limits`."""
-    few = values[values > limits[0]]
-    below = torch.searchsorted(limits, few.contiguous())  # limits strictly below each value
+    below = torch.searchsorted(limits, values)  # how many limits lie below each value
     exceeding = torch.bincount(below, minlength=len(limits) + 1)
     return exceeding.flip(0).cumsum(0).flip(0)[1:].to('cpu', torch.float64)

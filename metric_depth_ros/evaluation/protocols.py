@@ -7,6 +7,7 @@ protocol of PROTOCOLS crops nothing until `on` gives it what its paper does on t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from types import EllipsisType
@@ -46,8 +47,9 @@ class Protocol:
     """A way to judge depth.
 
     A pixel counts where it lies in the crop and the truth within [min_depth, max_depth] metres.
-    The prediction, with max_depth for +inf (beyond range), is aligned and then clamped to the same
-    range, as is usual. Where it is NaN the pixel is left out and shows in `coverage`.
+    The prediction is aligned, with max_depth for +inf (beyond range) and min_depth for -inf, and
+    then clamped to that range, as is usual. Where it is NaN the pixel is left out and shows in
+    `coverage`.
 
     Args:
         alignment: of each frame, a name of alignment.ALIGNMENTS.
@@ -87,7 +89,7 @@ class Protocol:
                     f'protocol {self.name}: {field} is {value!r}, expected one of '
                     f'{", ".join(known)}'
                 )
-        if not 0 < self.min_depth < self.max_depth < float('inf'):
+        if not 0 < self.min_depth < self.max_depth < math.inf:
             raise MetricsError(
                 f'protocol {self.name}: {self.min_depth} to {self.max_depth} m, expected a range '
                 f'that begins above 0 and ends'
@@ -169,7 +171,7 @@ class Protocol:
             )
         d, t = (x[window].flatten()[pixels] for x in (depth, truth))
         w = None if weight is None else weight[window].flatten()[pixels]
-        d = torch.where(torch.isinf(d), self.max_depth, d)
+        d = d.nan_to_num(nan=math.nan, posinf=self.max_depth, neginf=self.min_depth)
         d = ALIGNMENTS[self.alignment](d, t, w).clamp(self.min_depth, self.max_depth)
         return score(d, t, w)
 

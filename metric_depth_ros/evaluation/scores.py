@@ -13,7 +13,9 @@ from dataclasses import astuple, dataclass, fields, replace
 
 import torch
 from torch import Tensor
+from torch.linalg import vecdot
 
+from ..alignment import BLOCK
 from ..errors import MetricDepthError
 
 
@@ -62,40 +64,82 @@ def measure(prediction: Tensor, truth: Tensor, weight: Tensor | None = None) -> 
         truth: (..., N) metres, positive; NaN = unknown.
         weight: (..., N) how much each pixel counts, not negative; a mask will do. None is 1.
     """
-    d, t = prediction.to(torch.float64), truth.to(torch.float64)
-    expected = ~torch.isnan(t)
-    known = expected & ~torch.isnan(d)
-    wanted = expected.to(torch.float64)
-    if weight is not None:
-        wanted = torch.where(expected, weight.to(torch.float64), 0.0)
-    if bool(known.all()):
-        w = wanted
-    else:  # NaN times 0 is NaN
-        w = torch.where(known, wanted, 0.0)
-        d, t = torch.where(known, d, 1.0), torch.where(known, t, 1.0)
-    pixels, total = wanted.sum(-1), w.sum(-1)
-
-    def mean(values: Tensor) -> Tensor:
-        return torch.einsum('...n,...n->...', w, values) / total
-
-    error, ratio = d - t, d / t
-    square, log_error = error.square(), ratio.log()
-    worst = torch.maximum(ratio, t / d)
-    bias = mean(log_error)
-    # mean e^2 - (mean e)^2 without the cancellation
-    variance = mean((log_error - bias.unsqueeze(-1)).square())
+    sums = torch.zeros((), dtype=torch.float64, device=truth.device)
+    offset: Tensor | None = None
+    # blocks that fit into the cache are several times as fast as whole images
+    for start in range(0, truth.shape[-1], BLOCK):
+        block = (..., slice(start, start + BLOCK))
+        d, t = prediction[block].to(torch.float64), truth[block].to(torch.float64)
+        if weight is None and not bool((d + t).sum().isnan()):
+            w, pixels = None, torch.ones_like(t).sum(-1)  # the usual case, and much faster
+        else:
+            d, t, w, pixels = _paired(d, t, None if weight is None else weight[block])
+        log_error = (d / t).log()
+        if offset is None:
+            offset = log_error.mean(-1, keepdim=True)
+        sums = sums + _sums(d, t, w, log_error, log_error - offset, pixels)
+    if offset is None:
+        return torch.full((*truth.shape[:-1], len(metric_names())), torch.nan)
+    pixels, total, *rest = sums.unbind(-1)
+    rest = [x / total for x in rest]
+    abs_rel, sq_rel, square, log_square, log_abs, off_square, off, *deltas = rest
+    # mean e^2 - (mean e)^2, from errors less a guess of their mean: no cancellation to speak of
+    variance = (off_square - off.square()).clamp_min(0)
     return torch.stack(
         (
-            mean(error.abs() / t),
-            mean(square / t),
-            mean(square).sqrt(),
-            mean(log_error.square()).sqrt(),
+            abs_rel,
+            sq_rel,
+            square.sqrt(),
+            log_square.sqrt(),
             100 * variance.sqrt(),
-            mean(log_error.abs()) / math.log(10),
-            *(mean((worst < 1.25**k).to(torch.float64)) for k in (1, 2, 3)),
+            log_abs / math.log(10),
+            *deltas,
             total / pixels,
-            bias,
+            off + offset.squeeze(-1),
             pixels,
+        ),
+        dim=-1,
+    )
+
+
+def _paired(d: Tensor, t: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Depths and their weights, 0 where either is NaN, and the sum of weights of all truth.
+
+    Depths are ones where the weight is 0: NaN times 0 would be NaN.
+    """
+    w = torch.ones_like(t) if weight is None else weight.to(torch.float64)
+    expected = torch.where(torch.isnan(t), 0.0, w)
+    w = torch.where(torch.isnan(d), 0.0, expected)
+    counts = w > 0
+    return torch.where(counts, d, 1.0), torch.where(counts, t, 1.0), w, expected.sum(-1)
+
+
+def _sums(
+    d: Tensor, t: Tensor, w: Tensor | None, log_error: Tensor, off: Tensor, pixels: Tensor
+) -> Tensor:
+    """(..., 12) weighted sums over the pixels of what the metrics are made of; None is 1."""
+
+    def total(values: Tensor) -> Tensor:
+        return values.sum(-1, dtype=torch.float64) if w is None else vecdot(w, values.to(w.dtype))
+
+    def weighted(values: Tensor) -> Tensor:
+        return values if w is None else w * values
+
+    error = d - t
+    relative, worst = error / t, torch.maximum(d / t, t / d)
+    error_w, off_w = weighted(error), weighted(off)
+    return torch.stack(
+        (
+            pixels,
+            pixels if w is None else w.sum(-1),
+            total(relative.abs()),
+            vecdot(error_w, relative),
+            vecdot(error_w, error),
+            vecdot(weighted(log_error), log_error),
+            total(log_error.abs()),
+            vecdot(off_w, off),
+            off_w.sum(-1),
+            *(total(worst < 1.25**k) for k in (1, 2, 3)),
         ),
         dim=-1,
     )

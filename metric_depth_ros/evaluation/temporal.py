@@ -152,7 +152,7 @@ def reprojection_consistency(
         return Consistency(math.nan, math.nan, math.nan, 0.0)
     return Consistency(
         mean=float(difference.mean()),
-        median=float(masked_median(difference, torch.ones_like(difference, dtype=torch.bool))),
+        median=float(masked_median(difference)),
         agreeing=float((difference <= tolerance).to(torch.float64).mean()),
         overlap=len(difference) / int(known.sum()),
     )
