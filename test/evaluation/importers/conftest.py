@@ -24,6 +24,10 @@ class Imported:
     entries: list[Entry]
     problems: list[str]
 
+    @property
+    def depths(self) -> list[np.ndarray]:
+        return [sample.depth.numpy() for sample in self.samples]
+
 
 @pytest.fixture
 def imported(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Imported]:
@@ -64,3 +68,22 @@ def world_points() -> Callable[[Sample], np.ndarray]:
         return (seen @ sample.pose[:3, :3].T + sample.pose[:3, 3]).numpy()
 
     return points
+
+
+@pytest.fixture
+def store() -> Callable[..., Path]:
+    """Writes an image of one colour (RGB) and a (width, height), or a 16-bit map."""
+
+    def write(
+        path: Path, content: tuple[int, int, int] | np.ndarray, size: tuple[int, int] = (0, 0)
+    ) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(content, tuple):
+            width, height = size
+            content = np.full((height, width, 3), content[::-1], np.uint8)
+        ok, data = cv2.imencode(path.suffix.lower(), content)
+        assert ok
+        path.write_bytes(data.tobytes())
+        return path
+
+    return write

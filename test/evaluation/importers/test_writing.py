@@ -61,25 +61,26 @@ def test_arrays_are_kept_beside_the_manifest(tmp_path: Path) -> None:
         out,
     )
     first, second = Manifest(out)
+    near, far = first.depth.numpy(), second.depth.numpy()
     assert first.frame.image[0, 0].tolist() == [200, 0, 0]
-    assert np.isnan(first.depth[0, 0])
-    assert np.isinf(first.depth[0, 1])
-    assert np.isnan(first.depth[5]).all()
-    assert (first.depth[1:5] == 2.5).all()
+    assert np.isnan(near[0, 0])
+    assert np.isinf(near[0, 1])
+    assert np.isnan(near[5]).all()
+    assert (near[1:5] == 2.5).all()
     assert first.edges is not None
     assert first.edges.nonzero()[:, 0].unique().tolist() == [5]
     assert first.frame.stamp_ns == 12_500_000_000
     assert np.array_equal(first.pose, pose)
     assert first.sequence == 'a'
-    assert np.isnan(second.depth[1, 1])
-    assert np.allclose(second.depth[0], 1.0)
-    assert np.isinf(second.depth[2:]).all()  # 1.234 m is beyond depth_max
+    assert np.isnan(far[1, 1])
+    assert np.allclose(far[0], 1.0)
+    assert np.isinf(far[2:]).all()  # 1.234 m is beyond depth_max
     assert {path.name for path in out.parent.iterdir()} == {'all.jsonl', 'all'}
 
 
-def test_files_are_named_relative_to_the_manifest(tmp_path: Path, picture: Callable) -> None:
-    image = picture(tmp_path / 'data' / 'image.png', (1, 2, 3), (8, 6))
-    depth = picture(tmp_path / 'data' / 'depth.png', np.full((6, 8), 512, np.uint16))
+def test_files_are_named_relative_to_the_manifest(tmp_path: Path, store: Callable) -> None:
+    image = store(tmp_path / 'data' / 'image.png', (1, 2, 3), (8, 6))
+    depth = store(tmp_path / 'data' / 'depth.png', np.full((6, 8), 512, np.uint16))
     out = tmp_path / 'elsewhere' / 'm.jsonl'
     write([Entry('x', image, depth, CAMERA, depth_scale=1 / 256)], out)
     line = json.loads(out.read_text())
@@ -88,11 +89,11 @@ def test_files_are_named_relative_to_the_manifest(tmp_path: Path, picture: Calla
     assert (Manifest(out)[0].depth == 2.0).all()
 
 
-def test_what_cannot_be_used_is_told_and_left_out(tmp_path: Path, picture: Callable) -> None:
+def test_what_cannot_be_used_is_told_and_left_out(tmp_path: Path, store: Callable) -> None:
     good = np.ones((6, 8), np.float32)
-    small = picture(tmp_path / 'small.png', (0, 0, 0), (4, 3))
+    small = store(tmp_path / 'small.png', (0, 0, 0), (4, 3))
     broken = tmp_path / 'broken.png'
-    broken.write_bytes(b'not a picture')
+    broken.write_bytes(b'not a store')
     out = tmp_path / 'm.jsonl'
     found = write(
         [
@@ -115,7 +116,7 @@ def test_what_cannot_be_used_is_told_and_left_out(tmp_path: Path, picture: Calla
 
 def test_quick_looks_only_whether_files_are_there(tmp_path: Path) -> None:
     broken = tmp_path / 'broken.png'
-    broken.write_bytes(b'not a picture')
+    broken.write_bytes(b'not a store')
     found = [Entry(n, tmp_path / n, broken, CAMERA) for n in ('broken.png', 'missing.png')]
     kept, problem = write_manifest(iter(found), tmp_path / 'm.jsonl', check=False)
     assert isinstance(kept, Entry)
@@ -182,7 +183,7 @@ def test_the_closest_of_several_points_counts() -> None:
     assert np.isnan(depth).sum() == 5
 
 
-def test_files_that_are_broken_are_refused_by_name(tmp_path: Path, picture: Callable) -> None:
+def test_files_that_are_broken_are_refused_by_name(tmp_path: Path, store: Callable) -> None:
     bad = tmp_path / 'bad'
     for read in (files.text, files.array, files.uint16_image, files.rgb_image, files.present):
         with pytest.raises(BrokenFile, match='bad: is not there'):
@@ -199,4 +200,4 @@ def test_files_that_are_broken_are_refused_by_name(tmp_path: Path, picture: Call
         with pytest.raises(BrokenFile, match='bad'):
             read(bad)
     with pytest.raises(BrokenFile, match='uint8'):
-        files.uint16_image(picture(tmp_path / 'colour.png', (1, 2, 3), (4, 3)))
+        files.uint16_image(store(tmp_path / 'colour.png', (1, 2, 3), (4, 3)))
