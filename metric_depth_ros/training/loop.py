@@ -100,7 +100,8 @@ def train(
             ending = workers.any(time.monotonic() > deadline or stop())
             if workers.first and (step % recipe.validate_every == 0 or last):
                 average: Any = run.average.module
-                curve.write(step, validate(average, heldout, seed=recipe.seed))
+                scores = validate(average, heldout, seed=recipe.seed, training=sources)
+                curve.write(step, scores)
             if workers.first and (step % recipe.save_every == 0 or last or ending):
                 run.save(state_file, step, curve)
             if ending and not last:

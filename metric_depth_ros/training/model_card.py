@@ -150,7 +150,10 @@ def curve_table(curve: list[dict[str, float]]) -> str:
         '|' + '---|' * len(columns),
     ]
     for line in reversed(curve[::-1][::step]):
-        cells = (f'{line[key]:.{places}f}' for key, (_, places) in columns.items())
+        cells = (
+            f'{line[key]:.{places}f}' if key in line else ''
+            for key, (_, places) in columns.items()
+        )
         lines.append('| ' + ' | '.join(cells) + ' |')
     return '\n'.join(lines)
 

@@ -142,24 +142,28 @@ def predict(
 
 
 def validate(
-    method: DepthMethod, pool: FramePool, *, seed: int, training: FramePool | None = None
+    method: DepthMethod, pool: FramePool, *, seed: int, training: Sequence[FramePool] = ()
 ) -> dict[str, float]:
     """A point of the training curve: AbsRel and delta1 on a few held-out frames.
 
-    With the pool that is trained on, `train_abs_rel` on a few of its frames, as they are, too:
+    With the pools that are trained on, `train_abs_rel` on a few of their frames, as they are, too:
     what lies between the two is not for lack of capacity or of time.
     """
     was_training = method.training  # type: ignore[attr-defined]
     method.eval()  # type: ignore[attr-defined]
 
-    def scored(frames: FramePool) -> Scores:
-        few = range(0, len(frames), -(-len(frames) // CURVE_FRAMES))
-        predicted = predict(method, frames, few, seed=seed, share=CURVE_SHARE)
-        return _mean([(f.depth, f.truth) for f in predicted if _has_truth(f.truth)])
+    def scored(pools: Sequence[FramePool]) -> Scores:
+        pairs = []
+        for frames in pools:
+            step = -(-len(frames) * len(pools) // CURVE_FRAMES)
+            few = range(0, len(frames), step)
+            predicted = predict(method, frames, few, seed=seed, share=CURVE_SHARE)
+            pairs += [(f.depth, f.truth) for f in predicted if _has_truth(f.truth)]
+        return _mean(pairs)
 
-    scores = scored(pool)
+    scores = scored([pool])
     values = {'abs_rel': scores.abs_rel, 'delta1': scores.delta1}
-    if training is not None:
+    if training:
         values['train_abs_rel'] = scored(training).abs_rel
     method.train(was_training)  # type: ignore[attr-defined]
     return values

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from metric_depth_ros import geometry
 from metric_depth_ros.calibration import Calibration
 from metric_depth_ros.checkpoint import Card
+from metric_depth_ros.training.data import FramePool, write_shard
 from metric_depth_ros.training.model_card import accuracy, curve_table, error_bar
 from metric_depth_ros.training.validation import (
     HeldOutFrame,
@@ -19,6 +21,7 @@ from metric_depth_ros.training.validation import (
     lens_name,
     looks_outdoors,
     report,
+    validate,
 )
 from metric_depth_ros.types import Camera
 
@@ -157,3 +160,49 @@ def test_the_curve_s_table_ends_with_its_last_line() -> None:
     assert lines[0] == '| step | loss | AbsRel held out | AbsRel trained on | delta1 held out |'
     assert lines[-1] == '| 30 | 0.5000 | 0.300 | 0.100 | 0.700 |'
     assert 12 <= len(lines) - 2 <= 16
+
+
+class FourMetres(torch.nn.Module):
+    """Says 4 m wherever it is asked."""
+
+    takes_rays, takes_targets, num_samples = True, True, 1
+    multiple_of, working_pixels = 32, 64 * 32
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unused = torch.nn.Parameter(torch.zeros(1))
+        self.asked = 0
+
+    def draw(self, conditioning, num_samples, generator, *, num_steps=None, targets=None):
+        assert not self.training
+        self.asked += int(targets.sum())
+        depth = torch.full(conditioning.valid.shape, 4.0)
+        return depth.where(targets & conditioning.valid, torch.nan).expand(num_samples, -1, -1)
+
+
+def pool_of(folder: Path, depth: float, count: int) -> FramePool:
+    """Frames without a picture of a wall, `depth` metres along every ray."""
+    shape = (count, 32, 64)
+    camera_rays = geometry.rays(pinhole(60, 64, 32)).expand(count, -1, -1, -1)
+    image = torch.zeros(*shape, 3, dtype=torch.uint8)
+    folder.mkdir()
+    write_shard(folder / '00000.shard', image, torch.full(shape, depth), camera_rays)
+    return FramePool(folder)
+
+
+def test_the_curve_has_held_out_and_training_frames(tmp_path: Path) -> None:
+    method = FourMetres().train()
+    heldout = pool_of(tmp_path / 'heldout', 5.0, 3)
+    pools = [pool_of(tmp_path / 'a', 4.0, 2), pool_of(tmp_path / 'b', 8.0, 70)]
+    values = validate(method, heldout, seed=0)
+    assert values.keys() == {'abs_rel', 'delta1'}
+    z = geometry.rays(pinhole(60, 64, 32))[..., 2]
+    near, far = ((4 / (d * z) - 1).abs().mean().item() for d in (5.0, 4.0))
+    assert values['abs_rel'] == pytest.approx(near, abs=0.01)
+    values = validate(method, heldout, seed=0, training=pools)
+    assert values['train_abs_rel'] == pytest.approx(
+        (2 * far + 14 * (4 / (8 * z) - 1).abs().mean().item()) / 16, abs=0.01
+    )
+    assert method.training
+    # a tenth of the pixels of three, three and sixteen frames
+    assert method.asked == pytest.approx(22 * 204.8, rel=0.1)
