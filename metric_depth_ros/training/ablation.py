@@ -27,6 +27,7 @@ from ..evaluation.metrics import (
     Scores,
     best_constant,
     mean_scores,
+    metric_names,
     row_means,
 )
 from .curve import Curve
@@ -198,12 +199,14 @@ class Bench:
                 for title, pool in self.sets.items()
             },
         )
-        self._scores(name).parent.mkdir(parents=True, exist_ok=True)
-        self._scores(name).write_text(json.dumps({'of': self._of(name), **asdict(row)}) + '\n')
+        self._scores_file(name).parent.mkdir(parents=True, exist_ok=True)
+        self._scores_file(name).write_text(
+            json.dumps({'of': self._of(name), **asdict(row)}) + '\n'
+        )
 
     def row(self, name: str) -> Row | None:
         """The scores of a variant, if it has been judged as the suite says now."""
-        path = self._scores(name)
+        path = self._scores_file(name)
         if not path.is_file():
             return None
         raw = json.loads(path.read_text())
@@ -241,12 +244,16 @@ class Bench:
             sets['another generator'] = field_pool(self.frames, self.suite.fields, *size)
         for path in manifests:
             source = ManifestData(str(path), held.width, held.height)
-            sets[path.parent.name or path.stem] = fill_pool(
-                self.frames / pool_name(source), source, 'manifest'
-            )
+            title = path.resolve().parent.name
+            if title in sets:
+                raise MetricDepthError(
+                    f'{path} lies in a folder called {title!r} as another set of frames does: '
+                    f'expected folders of different names'
+                )
+            sets[title] = fill_pool(self.frames / pool_name(source), source, 'manifest')
         return sets
 
-    def _scores(self, name: str) -> Path:
+    def _scores_file(self, name: str) -> Path:
         return self.out / name / 'scores.json'
 
     def _of(self, name: str) -> str:
@@ -254,7 +261,8 @@ class Bench:
         variant = self.suite.variants[name]
         recipe: Recipe = self.suite.recipes[variant.weights_of or name]
         how = f'{variant.num_samples} samples, regression {variant.regression}'
-        return f'{signature(recipe)}; {how}; {", ".join(self.sets)}; {self.suite.fields}'
+        on = f'{", ".join(self.sets)}; {self.suite.fields}'
+        return f'{signature(recipe)}; {how}; {on}; {", ".join(metric_names())}'
 
 
 def field_pool(folder: Path, fields: FieldFrames, width: int, height: int) -> FramePool:
