@@ -52,7 +52,7 @@ def _entry(image: Path, name: str) -> Entry:
         image=image,
         depth=np.where((mask > 0) & (depth > 0), depth, np.nan).astype(np.float32),
         camera=CAMERA,
-        sequence=image.parent.name,
+        sequence=name,
     )
 
 

@@ -27,7 +27,7 @@ def frames(root: Path, *, split: str = 'all') -> Iterator[Entry | Problem]:
         ImporterError: there are no frames below `root`, or a split is asked for and
             SUNRGBDtoolbox/traintestSUNRGBD/allsplit.mat is not there or broken.
     """
-    base = folder(root, '', 'SUNRGBD', holding='*/**/intrinsics.txt')
+    base = folder(root, 'SUNRGBD', '', holding='*/**/intrinsics.txt')
     places = sorted(path.parent for path in base.glob('*/**/intrinsics.txt'))
     if split != 'all':
         wanted = _split(root, split)
