@@ -9,8 +9,9 @@ ROOT/metadata_camera_parameters.csv          of the toolkit's contrib/mikerobert
 ROOT/metadata_images_split_scene_v1.csv      of the toolkit's evermotion_dataset/analysis
 
 Lenses differ from scene to scene: more than half are not the plain one of 60 degrees, some are
-shifted or tilted (hypersim_camera.py), so that table is needed. Distances become depth by each
-scene's own rays when the manifest is read; NaN where the ray met nothing.
+shifted or tilted (hypersim_camera.py), so that table is needed; 18 of the 482, with both at once,
+shear the image and are reported. Distances become depth by each scene's own rays when the manifest
+is read; NaN where the ray met nothing.
 """
 
 from __future__ import annotations

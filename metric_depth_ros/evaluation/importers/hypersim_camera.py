@@ -33,10 +33,10 @@ class Lens:
         """The pinhole camera for the file `path`.
 
         Raises:
-            BrokenFile: its pixels are sheared so much that no pinhole camera fits within 0.1 px.
+            BrokenFile: its pixels are sheared, and no pinhole camera fits within half a pixel.
         """
         shear = abs(self.matrix[0, 1]) * self.height / self.matrix[1, 1]
-        if shear > 0.1:
+        if shear > 1:  # between the first row and the last
             raise BrokenFile(path, f'its lens shears the image by {shear:.1f} px, no pinhole does')
         fx, fy, cx, cy = (float(self.matrix[i]) for i in ((0, 0), (1, 1), (0, 2), (1, 2)))
         return Camera(fx, fy, cx, cy, self.width, self.height)
