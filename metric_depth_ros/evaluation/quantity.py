@@ -17,9 +17,11 @@ from ..types import Camera
 
 # A view so narrow that both are the same to within this much (of ln) tells nothing.
 _TELLING = 0.003
-# What makes a verdict: the error falls by so much, or so many frames agree.
-_CLEAR_DROP = 0.5
-_FRAMES, _AGREEING = 10, 0.9
+# What makes a verdict: read so, the error falls by half; or a little, and so many frames agree
+# about it. A bad guess has slopes too, of whatever the scene is like, but gains nothing by them.
+_CLEAR_DROP, _SMALL_DROP = 0.5, 0.05
+_FRAMES, _AGREEING = 10, 0.8
+_ROUNDING = 1e-5
 
 
 @dataclass(frozen=True)
@@ -90,24 +92,17 @@ class QuantityCheck:
         if not count or not frames:
             return QuantityVerdict(math.nan, math.nan, math.nan, math.nan, 0, '')
         as_depth, as_ray, truth_as_ray = (
-            max(0.0, yy - 2 * k * xy + k * k * xx) / count for k in (0, 1, -1)
+            math.sqrt(max(0.0, yy - 2 * k * xy + k * k * xx) / count) for k in (0, 1, -1)
         )
         swapped = ''
         for name, sign, error in (('prediction', 1, as_ray), ('truth', -1, truth_as_ray)):
-            agreeing = sum(sign * slope > 0.5 for slope in self._slopes)
+            agreeing = sum(0.5 < sign * slope < 1.5 for slope in self._slopes)
             many = frames >= _FRAMES and agreeing >= _AGREEING * frames
-            if error < as_depth and (many or error < (1 - _CLEAR_DROP) * as_depth):
+            drop = _SMALL_DROP if many else _CLEAR_DROP
+            # below the rounding of float32 nothing is worth a word
+            if as_depth > _ROUNDING and error < (1 - drop) * as_depth:
                 swapped = name
-        # below a rounding of float32 nothing is worth a word
-        swapped = swapped if math.sqrt(as_depth) > 1e-5 else ''
-        return QuantityVerdict(
-            slope=xy / xx,
-            error_as_depth=math.sqrt(as_depth),
-            error_as_ray=math.sqrt(as_ray),
-            error_truth_as_ray=math.sqrt(truth_as_ray),
-            frames=frames,
-            swapped=swapped,
-        )
+        return QuantityVerdict(xy / xx, as_depth, as_ray, truth_as_ray, frames, swapped)
 
 
 def check_quantity(prediction: Tensor, truth: Tensor, camera: Camera) -> QuantityVerdict:

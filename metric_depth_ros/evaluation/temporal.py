@@ -92,6 +92,8 @@ def flicker(depths: Tensor) -> Flicker:
     """
     log_depth = depths.to(torch.float64).flatten(1)
     log_depth = log_depth[:, torch.isfinite(log_depth).all(0) & (log_depth > 0).all(0)].log()
+    if not log_depth.numel():
+        return Flicker(math.nan, math.nan)
     spread = log_depth.var(dim=0).mean().sqrt()
     return Flicker(float(spread), float(log_depth.diff(dim=0).abs().mean()))
 
