@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +47,14 @@ def text(path: Path) -> str:
         raise BrokenFile(path, 'is not text') from None
 
 
-def parsed_json(path: Path) -> Any:
-    """Raises BrokenFile: there is no such file, or it is not JSON."""
+def parsed_json(path: Path, hook: Callable[[dict[str, Any]], Any] | None = None) -> Any:
+    """What a file of JSON says; each object becomes what `hook` makes of it.
+
+    Raises:
+        BrokenFile: there is no such file, or it is not JSON.
+    """
     try:
-        return json.loads(text(path))
+        return json.loads(text(path), object_hook=hook)
     except json.JSONDecodeError as error:
         raise BrokenFile(path, f'is not JSON: {error}') from None
 

@@ -10,7 +10,7 @@ the roof: a few of its points show what the camera does not see.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,21 +80,19 @@ class _Tables:
 
     @classmethod
     def read(cls, version: Path, channels: set[str]) -> _Tables:
-        def table(name: str) -> list[dict[str, Any]]:
-            records = parsed_json(version / f'{name}.json')
-            if not isinstance(records, list):
-                raise ImporterError(f'{version}/{name}.json is not a list of records')
-            return records
+        def table(name: str, keep: Callable[[dict[str, Any]], bool] = bool) -> list[Any]:
+            return _records(version / f'{name}.json', keep)
 
         try:
             names = {sensor['token']: sensor['channel'] for sensor in table('sensor')}
             calibrations = {record['token']: record for record in table('calibrated_sensor')}
             data = {}
-            for record in table('sample_data'):
+            for record in table('sample_data', lambda record: record['is_key_frame']):
                 sensor = calibrations[record['calibrated_sensor_token']]['sensor_token']
-                if record['is_key_frame'] and names[sensor] in channels:
+                if names[sensor] in channels:
                     data[record['sample_token'], names[sensor]] = record
             wanted = {record['ego_pose_token'] for record in data.values()}
+            poses = table('ego_pose', lambda pose: pose['token'] in wanted)
             samples = defaultdict(list)
             for record in sorted(table('sample'), key=lambda record: record['timestamp']):
                 samples[record['scene_token']].append(record)
@@ -104,7 +102,7 @@ class _Tables:
                 samples,
                 data,
                 calibrations,
-                {pose['token']: pose for pose in table('ego_pose') if pose['token'] in wanted},
+                {pose['token']: pose for pose in poses},
             )
         except (KeyError, TypeError) as error:
             raise ImporterError(f'{version}: a record of a table lacks {error}') from None
@@ -124,6 +122,18 @@ class _Tables:
         mounted = self.calibrations[record['calibrated_sensor_token']]
         world_from_ego = rigid(pose['translation'], pose['rotation'])
         return record, world_from_ego @ rigid(mounted['translation'], mounted['rotation'])
+
+
+def _records(path: Path, keep: Callable[[dict[str, Any]], bool]) -> list[Any]:
+    """The records of a table that `keep` wants; of 2.6 million few are ever held at once.
+
+    Raises:
+        BrokenFile: there is no such file, or it is not a list of records in JSON.
+    """
+    records = parsed_json(path, lambda record: record if keep(record) else None)
+    if not isinstance(records, list):
+        raise BrokenFile(path, 'is not a list of records')
+    return [record for record in records if record is not None]
 
 
 def _entry(root: Path, tables: _Tables, scene: str, sample: str, camera: str) -> Entry:
