@@ -119,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
         write_evaluation_csv(args.out / 'frames.csv', evaluations)
         shown = (ModelOnSet(*parts) for parts in zip(evaluations, analyses, pictures, strict=True))
         facts = {
-            'models': ', '.join(dict.fromkeys(e.model for e in evaluations)),
+            'models': '; '.join(dict.fromkeys(e.model for e in evaluations)),
             'data': ', '.join(frames.name for frames in sets),
             'protocol': '; '.join(f'{p.name}: {p.describe()}' for p in protocols),
         }

@@ -23,8 +23,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         'replay',
         help='play a bag to a model and see how good it is',
         description='Play the camera of a ROS 1 or ROS 2 bag to a model. OUT gets a bag with '
-        'depth, uncertainty and clouds for RViz, metrics.json, frames.csv and pictures. Where '
-        'the bag has true depth, the metrics stand beside those of trivial baselines.',
+        'depth, uncertainty and clouds for RViz, page.html, metrics.json, frames.csv and '
+        'pictures. Where the bag has true depth, the metrics stand beside those of trivial baselines.',
         epilog='example: metric-depth replay drive.mcap --out replay/ --live --rate 0.5',
     )
     parser.add_argument(
@@ -60,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
     from ..bags.reader import Bag
     from ..evaluation.gallery import save_gallery
     from ..evaluation.recording import Recorder
+    from ..evaluation.replay_page import replay_page
     from ..evaluation.report import summary, write_csv, write_json
 
     _check(args)
@@ -81,10 +82,18 @@ def run(args: argparse.Namespace) -> int:
     if not args.no_pictures:
         with Console(stderr=True).status('drawing pictures'):
             pictures = save_gallery(report, args.out / 'bag', args.out)
+    page = replay_page(report, pictures).html()
+    (args.out / 'page.html').write_text(page, encoding='utf-8')
     console = Console()
     console.print(summary(report))
     console.print(f'in {args.out}:', highlight=False)
-    for name in ('bag', 'metrics.json', 'frames.csv', *(file.name for file in pictures)):
+    for name in (
+        'bag',
+        'page.html',
+        'metrics.json',
+        'frames.csv',
+        *(file.name for file in pictures),
+    ):
         console.print(f'  {name}', highlight=False)
     return 0
 

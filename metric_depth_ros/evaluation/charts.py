@@ -122,7 +122,9 @@ def _axes(x: str, y: str) -> tuple[Any, Any]:
 
 
 def _metre_ticks(axis: Any, low: float, high: float) -> None:
-    ticks = [m for m in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200) if low <= m <= high]
+    few = [m for m in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200) if low <= m <= high]
+    many = [m for m in (0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 4, 5, 7, 10) if low <= m <= high]
+    ticks = few if len(few) > 3 else many
     axis.set_xticks(ticks, labels=[f'{metres:g}' for metres in ticks])
     axis.minorticks_off()
 

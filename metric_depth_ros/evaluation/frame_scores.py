@@ -24,8 +24,8 @@ class FrameScores:
 
     scores: by the name of the protocol.
     thin: (3, h, w) float32 prediction, its standard deviation and truth, in metres of what the
-        first protocol compares, of every n-th pixel of every n-th row. Truth is NaN where it is
-        unknown or does not count.
+        first protocol compares, aligned as it does, of every n-th pixel of every n-th row. Truth
+        is NaN where it is unknown or does not count.
     """
 
     scores: dict[str, Scores]
@@ -50,14 +50,27 @@ def score_frame(
         MetricsError: the sizes differ, or no pixel of the truth counts.
     """
     scores = {protocol.name: protocol.score(depth, truth, camera) for protocol in protocols}
-    first = protocols[0]
-    if std is None:
-        std = torch.full_like(depth, torch.nan)
-    maps = torch.stack((depth, std, truth))
-    if first.quantity == 'ray_distance' and camera is not None:
+    maps = torch.stack((depth, torch.full_like(depth, torch.nan) if std is None else std, truth))
+    if protocols[0].quantity == 'ray_distance' and camera is not None:
         maps = geometry.ray_distance_from_depth(maps, geometry.rays(camera))
-    maps[2] = torch.where(first.valid(maps[2]), maps[2], torch.nan)
+    maps[:2] = torch.stack(aligned(maps[0], maps[1], maps[2], protocols[0]))
+    maps[2] = torch.where(protocols[0].valid(maps[2]), maps[2], torch.nan)
     return FrameScores(scores, _thinned(maps))
+
+
+def aligned(
+    depth: Tensor, std: Tensor, truth: Tensor, protocol: Protocol
+) -> tuple[Tensor, Tensor]:
+    """Depth and std (H, W), metres, as `protocol` compares them with truth (H, W).
+
+    What is aligned has no error bar left: std, which was of other metres, is NaN.
+    """
+    if protocol.alignment == 'none':
+        return depth, std
+    counts = protocol.valid(truth).flatten()
+    known = torch.where(torch.isinf(depth), protocol.max_depth, depth).flatten()
+    fitted = ALIGNMENTS[protocol.alignment](known, truth.flatten(), counts)
+    return fitted.reshape(depth.shape), torch.full_like(std, torch.nan)
 
 
 def _thinned(maps: Tensor) -> Tensor:
@@ -69,20 +82,14 @@ def _thinned(maps: Tensor) -> Tensor:
 def comparable(frames: Sequence[FrameScores], protocol: Protocol) -> Tensor:
     """(3, N) prediction, std and truth of all kept pixels that have both depths, metres.
 
-    The prediction is aligned frame by frame and clamped to the range, as `protocol` does it; std
-    goes by the same local scale only where nothing is aligned, and is NaN otherwise.
+    Args:
+        frames: scored by `protocol` first; predictions are clamped to its range.
+
+    Raises:
+        MetricsError: no pixel has both.
     """
-    found = []
-    for frame in frames:
-        d, s, t = frame.thin.flatten(1)
-        known = torch.isfinite(t) & ~torch.isnan(d)
-        d, s, t = d[known], s[known], t[known]
-        if not len(t):
-            continue
-        d = torch.where(torch.isinf(d), protocol.max_depth, d)
-        if protocol.alignment != 'none':
-            d, s = ALIGNMENTS[protocol.alignment](d, t, None), torch.full_like(s, torch.nan)
-        found.append(torch.stack((d.clamp(protocol.min_depth, protocol.max_depth), s, t)))
-    if not found:
+    pixels = [frame.thin.flatten(1) for frame in frames]
+    d, s, t = torch.cat([x[:, ~torch.isnan(x[0]) & torch.isfinite(x[2])] for x in pixels], dim=1)
+    if not len(t):
         raise MetricsError('no pixel has both a prediction and true depth')
-    return torch.cat(found, dim=1)
+    return torch.stack((d.clamp(protocol.min_depth, protocol.max_depth), s, t))

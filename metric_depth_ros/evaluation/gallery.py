@@ -11,6 +11,7 @@ from ..messages import depth_from_message
 from ..types import DepthPrediction
 from .evaluate import predict_again
 from .evaluation import EvaluatedFrame, Evaluation, chosen_frames
+from .frame_scores import aligned
 from .frame_sets import FrameSet
 from .metrics import PLAIN, Scores
 from .page import Picture
@@ -72,6 +73,8 @@ def save_frames(
 ) -> tuple[Picture, ...]:
     """Draw the best, the median and the worst frame of an evaluation by its first protocol.
 
+    Depth is shown as that protocol aligns it.
+
     Args:
         source, frames: what was evaluated; the few frames are predicted once more.
         folder: where to put the pictures; made if need be.
@@ -84,8 +87,12 @@ def save_frames(
     for found in predict_again(source, frames, chosen):
         rank, frame = chosen[found.name]
         path = folder / f'{_file_name(evaluation)}_{rank}.jpg'
-        sample = found.sample
-        save_comparison(path, sample.frame, found.prediction, sample.depth)
+        sample, prediction = found.sample, found.prediction
+        depth, std = aligned(
+            prediction.depth, prediction.std, sample.depth, evaluation.protocols[0]
+        )
+        shown = replace(prediction, depth=depth, std=std)
+        save_comparison(path, sample.frame, shown, sample.depth)
         pictures[rank] = Picture(_caption(rank, frame, evaluation), path)
     return tuple(pictures[rank] for rank in ('best', 'median', 'worst') if rank in pictures)
 

@@ -146,10 +146,10 @@ def _table(table: ResultTable, models: set[str]) -> str:
 
 
 def _best(column: Column, table: ResultTable) -> str:
-    """The text of the best number of a column; '' where there is none."""
+    """The text of the best number of a column; '' where there is none or all are alike."""
     choose: Callable[..., Result] = min if column.best == 'smallest' else max
     known = [row for row in table.rows if column.text(row.metrics) != '–']
-    if not known:
+    if len({column.text(row.metrics) for row in known}) < 2:
         return ''
     return column.text(choose(known, key=lambda row: getattr(row.metrics, column.metric)).metrics)
 
@@ -220,10 +220,10 @@ table.text td { font-weight: 400; }
 tr.baseline, tr.baseline th { color: #778; font-weight: 400; }
 td.best { font-weight: 700; color: #005a9c; }
 .note { color: #667; margin: -.4rem 0 0; }
-.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 420px), 1fr));
-  gap: 1.2rem; margin: 1rem 0; }
+.charts { display: flex; flex-wrap: wrap; gap: 1.2rem 2rem; margin: 1rem 0; }
+.charts figure { flex: 1 1 400px; max-width: 620px; }
 figure { margin: 0; } figcaption { font-weight: 600; margin: .4rem 0 .2rem; }
-.charts svg { width: 100%; height: auto; max-width: 640px; }
+.charts svg { width: 100%; height: auto; }
 .frame figcaption { font-weight: 400; color: #445; }
 .frame img { width: 100%; height: auto; display: block; }
 details { margin: 1.6rem 0; } summary { font-weight: 600; cursor: pointer; }

@@ -28,13 +28,15 @@ def save_comparison(
 ) -> None:
     """One row: image, true depth, depth, uncertainty, error; the depths share their colours.
 
+    The uncertainty is left out where nobody knows it of any pixel.
+
     Args:
         path: of the PNG.
         truth: (H, W) true metres along z, NaN = unknown; None leaves out truth and error.
         title: one line above everything.
     """
-    panels = 3 if truth is None else 5
-    figure = _figure(3.4 * panels, 3.4 * _aspect(frame) + 1.3, title)
+    panels = _panels(prediction, truth)
+    figure = _figure(3.4 * panels, 3.4 * _aspect(frame) + (1.3 if title else 0.95), title)
     _draw_maps(figure.subplots(1, panels), frame, prediction, truth)
     _save(figure, path)
 
@@ -70,7 +72,7 @@ def save_overview(
 
     Arguments as of `save_comparison`.
     """
-    panels = 3 if truth is None else 5
+    panels = _panels(prediction, truth)
     width = max(3.4 * panels, 13)
     figure = _figure(width, width / panels * _aspect(frame) + 1.3 + 5.2, title)
     upper, lower = figure.subfigures(
@@ -98,6 +100,14 @@ def _save(figure: Any, path: Path) -> None:
     figure.savefig(path, dpi=_DPI)
 
 
+def _panels(prediction: DepthPrediction, truth: Tensor | None) -> int:
+    return 2 + int(_has_std(prediction)) + (0 if truth is None else 2)
+
+
+def _has_std(prediction: DepthPrediction) -> bool:
+    return bool(torch.isfinite(prediction.std).any())
+
+
 def _aspect(frame: Frame) -> float:
     return frame.camera.height / frame.camera.width
 
@@ -120,8 +130,9 @@ def _draw_maps(axes: Any, frame: Frame, prediction: DepthPrediction, truth: Tens
     if truth is not None:
         _draw_map(next(panels), truth, 'true depth', 'turbo_r', depth_norm)
     _draw_map(next(panels), prediction.depth, 'depth', 'turbo_r', depth_norm)
-    std_norm = Normalize(0, _high(prediction.std))
-    _draw_map(next(panels), prediction.std, 'uncertainty, one sigma', 'viridis', std_norm)
+    if _has_std(prediction):
+        std_norm = Normalize(0, _high(prediction.std))
+        _draw_map(next(panels), prediction.std, 'uncertainty, one sigma', 'viridis', std_norm)
     if truth is not None:
         error = prediction.depth - truth
         most = _high(error.abs())

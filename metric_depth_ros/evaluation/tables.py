@@ -78,10 +78,16 @@ def tables(
 
     found: list[RenderableType] = []
     for content in result_tables(results, protocols):
-        table = Table(title=content.title, title_justify='left', box=box.SIMPLE_HEAD)
-        table.add_column('model', no_wrap=True)
+        table = Table(
+            title=content.title,
+            title_justify='left',
+            box=box.SIMPLE_HEAD,
+            padding=(0, 1, 0, 0),
+        )
+        table.add_column('model')
         for column in COLUMNS:
-            table.add_column(column.heading, justify='right', no_wrap=True)
+            width = max(len(column.heading), 6)  # a narrow terminal wraps names, never numbers
+            table.add_column(column.heading, justify='right', no_wrap=True, min_width=width)
         differ = len({result.frames for result in content.rows}) > 1
         if differ:
             table.add_column('frames', justify='right')
