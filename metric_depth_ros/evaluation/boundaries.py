@@ -41,8 +41,11 @@ _SOBEL_SCALE = 8000  # Canny wants whole numbers; a Sobel kernel answers at most
 
 @dataclass(frozen=True)
 class BoundaryError:
-    """accuracy: mean distance of predicted edges to the nearest true ones, pixels.
-    completeness: mean distance of true edges to the nearest predicted ones, pixels."""
+    """Distances between edges, pixels; which edges, and how far, is the measure's affair.
+
+    accuracy: mean, of predicted edges to the nearest true ones.
+    completeness: mean, of true edges to the nearest predicted ones.
+    """
 
     accuracy: float
     completeness: float
@@ -50,7 +53,10 @@ class BoundaryError:
 
 @dataclass(frozen=True)
 class PrecisionRecall:
-    """precision: share of predicted edge pixels that are true. recall: of true ones found."""
+    """Of edge pixels.
+
+    precision: share of the predicted ones that are true. recall: share of the true ones found.
+    """
 
     precision: float
     recall: float

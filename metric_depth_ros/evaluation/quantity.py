@@ -7,6 +7,7 @@ edges. A prediction that errs by exactly that pattern is no bad prediction, it i
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,6 +23,7 @@ _TELLING = 0.003
 _CLEAR_DROP, _SMALL_DROP = 0.5, 0.05
 _FRAMES, _AGREEING = 10, 0.8
 _ROUNDING = 1e-5
+_PIXELS = 20_000  # of a frame: plenty
 
 
 @dataclass(frozen=True)
@@ -63,55 +65,65 @@ class QuantityVerdict:
         )
 
 
-class QuantityCheck:
-    """Tells depth from ray distance over the frames of a set, added one by one."""
+@dataclass(frozen=True)
+class QuantityEvidence:
+    """What one frame tells, of x = ln(ray distance / depth) and y = ln(prediction / truth).
 
-    def __init__(self) -> None:
-        self._sums = torch.zeros(4, dtype=torch.float64)  # pixels, and sums xx, xy, yy
-        self._slopes: list[float] = []
+    xx, xy, yy: variances and covariance over the pixels. pixels: how many were looked at.
+    """
 
-    def add(self, prediction: Tensor, truth: Tensor, camera: Camera) -> None:
-        """Look at one frame, (H, W) metres each; pixels without either are left out."""
-        z = geometry.rays(camera, device=truth.device)[..., 2]
-        usable = torch.isfinite(prediction) & torch.isfinite(truth)
-        usable &= (prediction > 0) & (truth > 0) & (z > 0)
-        if int(usable.sum()) < 2:
-            return
-        x = -z[usable].to(torch.float64).log()
-        y = prediction[usable].to(torch.float64).log() - truth[usable].to(torch.float64).log()
-        x, y = x - x.mean(), y - y.mean()
-        sums = torch.stack((torch.tensor(float(len(x))), x @ x, x @ y, y @ y)).cpu()
-        self._sums += sums
-        if math.sqrt(float(sums[1] / sums[0])) > _TELLING:
-            self._slopes.append(float(sums[2] / sums[1]))
+    pixels: int
+    xx: float
+    xy: float
+    yy: float
 
-    def verdict(self) -> QuantityVerdict:
-        """Of all frames so far; everything is NaN without any."""
-        count, xx, xy, yy = self._sums.tolist()
-        frames = len(self._slopes)
-        if not count or not frames:
-            return QuantityVerdict(math.nan, math.nan, math.nan, math.nan, 0, '')
-        as_depth, as_ray, truth_as_ray = (
-            math.sqrt(max(0.0, yy - 2 * k * xy + k * k * xx) / count) for k in (0, 1, -1)
-        )
-        swapped = ''
-        for name, sign, error in (('prediction', 1, as_ray), ('truth', -1, truth_as_ray)):
-            agreeing = sum(0.5 < sign * slope < 1.5 for slope in self._slopes)
-            many = frames >= _FRAMES and agreeing >= _AGREEING * frames
-            drop = _SMALL_DROP if many else _CLEAR_DROP
-            # below the rounding of float32 nothing is worth a word
-            if as_depth > _ROUNDING and error < (1 - drop) * as_depth:
-                swapped = name
-        return QuantityVerdict(xy / xx, as_depth, as_ray, truth_as_ray, frames, swapped)
+
+def quantity_evidence(prediction: Tensor, truth: Tensor, camera: Camera) -> QuantityEvidence:
+    """Look at one frame; at about 20,000 of its pixels.
+
+    Args:
+        prediction, truth: (H, W), metres, both said to be along z; pixels without either are left
+            out.
+        camera: of the frame.
+    """
+    stride = max(1, round(math.sqrt(truth.numel() / _PIXELS)))
+    few = (slice(stride // 2, None, stride),) * 2
+    d, t = prediction[few].to(torch.float64), truth[few].to(torch.float64)
+    z = geometry.rays(camera, device=truth.device)[few][..., 2].to(torch.float64)
+    usable = (d > 0) & (d < torch.inf) & (t > 0) & (t < torch.inf) & (z > 0)
+    count = int(usable.sum())
+    if not count:
+        return QuantityEvidence(0, 0.0, 0.0, 0.0)
+    x, y = -z[usable].log(), (d[usable] / t[usable]).log()
+    x, y = x - x.mean(), y - y.mean()
+    return QuantityEvidence(count, *(float(a @ b) / count for a, b in ((x, x), (x, y), (y, y))))
+
+
+def quantity_verdict(evidence: Sequence[QuantityEvidence]) -> QuantityVerdict:
+    """What the frames of a set tell together; every pixel counts alike."""
+    telling = [e for e in evidence if e.xx > _TELLING**2]
+    if not telling:
+        return QuantityVerdict(math.nan, math.nan, math.nan, math.nan, 0, '')
+    count = sum(e.pixels for e in telling)
+    xx, xy, yy = (sum(e.pixels * getattr(e, name) for e in telling) / count
+                  for name in ('xx', 'xy', 'yy'))  # fmt: skip
+    as_depth, as_ray, truth_as_ray = (
+        math.sqrt(max(0.0, yy - 2 * k * xy + k * k * xx)) for k in (0, 1, -1)
+    )
+    swapped = ''
+    for name, sign, error in (('prediction', 1, as_ray), ('truth', -1, truth_as_ray)):
+        agreeing = sum(0.5 < sign * e.xy / e.xx < 1.5 for e in telling)
+        many = len(telling) >= _FRAMES and agreeing >= _AGREEING * len(telling)
+        drop = _SMALL_DROP if many else _CLEAR_DROP
+        # below the rounding of float32 nothing is worth a word
+        if as_depth > _ROUNDING and error < (1 - drop) * as_depth:
+            swapped = name
+    return QuantityVerdict(xy / xx, as_depth, as_ray, truth_as_ray, len(telling), swapped)
 
 
 def check_quantity(prediction: Tensor, truth: Tensor, camera: Camera) -> QuantityVerdict:
     """Whether one prediction fits the truth better as ray distance than as depth.
 
-    Args:
-        prediction, truth: (H, W), metres, both said to be along z.
-        camera: of the frame.
+    Args: as of `quantity_evidence`.
     """
-    check = QuantityCheck()
-    check.add(prediction, truth, camera)
-    return check.verdict()
+    return quantity_verdict([quantity_evidence(prediction, truth, camera)])

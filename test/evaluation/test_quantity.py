@@ -9,7 +9,11 @@ import torch
 from torch import Tensor
 
 from metric_depth_ros import geometry
-from metric_depth_ros.evaluation.quantity import QuantityCheck, check_quantity
+from metric_depth_ros.evaluation.quantity import (
+    check_quantity,
+    quantity_evidence,
+    quantity_verdict,
+)
 from metric_depth_ros.types import Camera
 
 CAMERA = Camera(55, 55, 31.5, 23.5, 64, 48)
@@ -67,13 +71,14 @@ def test_the_better_fit_is_where_the_slope_says():
 
 
 def test_an_ordinary_error_is_no_swap_and_many_noisy_frames_are():
-    honest, swapped = QuantityCheck(), QuantityCheck()
+    honest, swapped = [], []
     for seed in range(12):
         depth = truth(seed)
-        honest.add(depth * noise(100 + seed, 0.1), depth, CAMERA)
-        swapped.add(ray(depth) * noise(100 + seed, 0.1), depth, CAMERA)
-    assert honest.verdict().swapped == ''
-    verdict = swapped.verdict()
+        noisy, noisy_ray = (x * noise(100 + seed, 0.1) for x in (depth, ray(depth)))
+        honest.append(quantity_evidence(noisy, depth, CAMERA))
+        swapped.append(quantity_evidence(noisy_ray, depth, CAMERA))
+    assert quantity_verdict(honest).swapped == ''
+    verdict = quantity_verdict(swapped)
     assert verdict.swapped == 'prediction'
     assert verdict.frames == 12
     depth = truth()
@@ -87,6 +92,7 @@ def test_narrow_views_and_empty_frames_tell_nothing():
     verdict = check_quantity(ray(truth(), narrow), truth(), narrow)
     assert (verdict.frames, verdict.swapped) == (0, '')
     assert math.isnan(verdict.slope)
+    assert quantity_verdict([]).swapped == ''
     nothing = check_quantity(torch.full((48, 64), math.nan), truth(), CAMERA)
     assert (nothing.frames, nothing.swapped, nothing.warning()) == (0, '', '')
 
@@ -99,3 +105,13 @@ def test_holes_are_left_out():
     depth = depth.clone()
     depth[:, ::3] = math.nan
     assert check_quantity(prediction, depth, CAMERA).slope == pytest.approx(1, abs=1e-5)
+
+
+def test_large_images_are_looked_at_here_and_there():
+    large = Camera(550, 550, 319.5, 239.5, 640, 480)
+    depth = 1 + 9 * torch.rand(480, 640, generator=torch.Generator().manual_seed(0))
+    evidence = quantity_evidence(ray(depth, large), depth, large)
+    assert 10_000 < evidence.pixels < 40_000
+    z = geometry.rays(large)[..., 2].double()
+    assert evidence.xx == pytest.approx(float(z.log().var(correction=0)), rel=0.02)
+    assert quantity_verdict([evidence]).slope == pytest.approx(1, abs=1e-5)

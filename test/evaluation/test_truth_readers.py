@@ -17,7 +17,12 @@ from metric_depth_ros import geometry
 from metric_depth_ros.evaluation.baselines import best_constant, row_means
 from metric_depth_ros.evaluation.boundaries import score_boundaries
 from metric_depth_ros.evaluation.metrics import PLAIN, PROTOCOLS, Scores, pool_scores
-from metric_depth_ros.evaluation.quantity import QuantityCheck, QuantityVerdict
+from metric_depth_ros.evaluation.quantity import (
+    QuantityVerdict,
+    check_quantity,
+    quantity_evidence,
+    quantity_verdict,
+)
 from metric_depth_ros.evaluation.temporal import frame_scale, scale_drift
 from metric_depth_ros.types import Camera
 
@@ -47,13 +52,9 @@ def read(file: Path) -> Tensor:
 def judged(
     model: Callable[[Tensor], Tensor], truths: list[Tensor], camera: Camera
 ) -> tuple[list[Scores], QuantityVerdict]:
-    check = QuantityCheck()
-    scores = []
-    for truth in truths:
-        prediction = model(truth)
-        scores.append(PLAIN.score(prediction, truth, camera))
-        check.add(prediction, truth, camera)
-    return scores, check.verdict()
+    pairs = [(model(truth), truth) for truth in truths]
+    evidence = [quantity_evidence(*pair, camera) for pair in pairs]
+    return [PLAIN.score(*pair, camera) for pair in pairs], quantity_verdict(evidence)
 
 
 def test_a_model_that_reads_the_truth(truths: list[Tensor], camera: Camera):
@@ -96,17 +97,15 @@ def test_a_model_that_says_ray_distance(truths: list[Tensor], camera: Camera):
     assert verdict.fits_better_as_ray
     assert verdict.slope == pytest.approx(1, abs=1e-4)
     assert 'looks like ray distance' in verdict.warning()
-    one = QuantityCheck()
-    one.add(geometry.ray_distance_from_depth(truths[0], rays), truths[0], camera)
-    assert one.verdict().swapped == 'prediction'
+    one = geometry.ray_distance_from_depth(truths[0], rays)
+    assert check_quantity(one, truths[0], camera).swapped == 'prediction'
 
 
 def test_a_truth_that_is_ray_distance(truths: list[Tensor], camera: Camera):
     rays = geometry.rays(camera)
-    check = QuantityCheck()
     for truth in truths:
-        check.add(truth, geometry.ray_distance_from_depth(truth, rays), camera)
-    assert check.verdict().swapped == 'truth'
+        along_ray = geometry.ray_distance_from_depth(truth, rays)
+        assert check_quantity(truth, along_ray, camera).swapped == 'truth'
 
 
 def test_baselines_are_no_swap_and_no_match(truths: list[Tensor], camera: Camera):
