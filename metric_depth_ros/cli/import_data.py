@@ -35,7 +35,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         '--camera', nargs='+', metavar='C', help='of datasets with several; else the usual one'
     )
-    parser.add_argument('--limit', type=int, metavar='N', help='stop after so many frames')
+    parser.add_argument('--limit', type=int, metavar='N', help='look at so many frames only')
     parser.add_argument(
         '--quick',
         action='store_true',

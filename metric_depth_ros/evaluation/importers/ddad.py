@@ -119,13 +119,7 @@ def _camera(path: Path, name: str, width: int, height: int) -> Camera:
 
 def _points(path: Path) -> np.ndarray:
     """(N, 3) metres in the frame of the LiDAR datum."""
-    archive = array(path)
-    if not isinstance(archive, np.lib.npyio.NpzFile) or 'data' not in archive.files:
-        raise BrokenFile(path, "expected a .npz with an array 'data'")
-    try:
-        points = archive['data']
-    except (OSError, ValueError, EOFError) as error:
-        raise BrokenFile(path, f'cannot be read: {error}') from None
+    points = array(path, 'data')
     if points.dtype.fields is not None:
         return np.stack([points[axis] for axis in ('X', 'Y', 'Z')], axis=-1)
     if points.ndim != 2 or points.shape[1] < 3:

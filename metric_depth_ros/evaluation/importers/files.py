@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -87,12 +89,20 @@ def raw_floats(path: Path, columns: int) -> np.ndarray:
     return np.fromfile(path, dtype='<f4').reshape(-1, columns)
 
 
-def array(path: Path) -> np.ndarray:
-    """Raises BrokenFile: there is no such file, or it is not a numpy array."""
+def array(path: Path, name: str = '') -> np.ndarray:
+    """The array of a .npy, or the one called `name` in a .npz.
+
+    Raises:
+        BrokenFile: there is no such file, it is not a numpy array, or not whole.
+    """
     try:
-        return np.load(present(path), allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise BrokenFile(path, f'is not a numpy array: {error}') from None
+        loaded = np.load(present(path), allow_pickle=False)
+        if isinstance(loaded, np.lib.npyio.NpzFile):
+            with loaded:
+                return loaded[name]
+        return loaded
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise BrokenFile(path, f'has no array {name}'.rstrip() + f': {error}') from None
 
 
 def uint16_image(path: Path) -> np.ndarray:

@@ -19,6 +19,9 @@ from ...errors import MetricDepthError
 from ..datasets import read_sample
 from .entry import Entry, Problem
 
+# The end-of-image marker is the end of a JPEG but for what some cameras pad it with.
+_TAIL = 4096
+
 
 @dataclass(frozen=True)
 class _Files:
@@ -38,8 +41,8 @@ def write_manifest(
 ) -> Iterator[Entry | Problem]:
     """Write `out` line by line; yields each frame once it is written, or why it is not.
 
-    Arrays go to a folder beside `out` that bears its name. The manifest appears when all is done
-    and at least one frame could be used; before that it is `out` with .part added.
+    Arrays go to a folder beside `out`: NAME_files/ of NAME.jsonl. The manifest appears when all
+    is done and at least one frame could be used; before that it is `out` with .part added.
 
     check: read every image and depth map as an evaluation will, so that no broken file is found
         only then; False looks only whether they are there.
@@ -55,7 +58,7 @@ def write_manifest(
             for item in found:
                 problem = item if isinstance(item, Problem) else None
                 if isinstance(item, Entry):
-                    files = _files(item, out.with_suffix(''))
+                    files = _files(item, out.with_name(f'{out.stem}_files'))
                     line = _line(item, files, out.parent)
                     problem = _problem(files, line, out.parent, check=check)
                     if problem is None:
@@ -120,9 +123,20 @@ def _problem(files: _Files, line: dict[str, Any], folder: Path, *, check: bool) 
         sample = read_sample(folder, line)
     except (MetricDepthError, OSError) as error:
         return Problem(files.image, str(error))
+    if _is_cut_off(files.image):
+        return Problem(files.image, 'is a JPEG that breaks off before its end')
     if not torch.isfinite(sample.depth).any():
         return Problem(files.depth, 'has no pixel with depth')
     return None
+
+
+def _is_cut_off(path: Path) -> bool:
+    """Whether a JPEG lacks its end, which OpenCV makes up in grey without an error."""
+    if path.suffix.lower() not in ('.jpg', '.jpeg'):
+        return False
+    with path.open('rb') as file:
+        file.seek(max(path.stat().st_size - _TAIL, 0))
+        return b'\xff\xd9' not in file.read()
 
 
 def _line(entry: Entry, files: _Files, folder: Path) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -75,7 +76,7 @@ def test_arrays_are_kept_beside_the_manifest(tmp_path: Path) -> None:
     assert np.isnan(far[1, 1])
     assert np.allclose(far[0], 1.0)
     assert np.isinf(far[2:]).all()  # 1.234 m is beyond depth_max
-    assert {path.name for path in out.parent.iterdir()} == {'all.jsonl', 'all'}
+    assert {path.name for path in out.parent.iterdir()} == {'all.jsonl', 'all_files'}
 
 
 def test_files_are_named_relative_to_the_manifest(tmp_path: Path, store: Callable) -> None:
@@ -112,6 +113,22 @@ def test_what_cannot_be_used_is_told_and_left_out(tmp_path: Path, store: Callabl
     for text, words in zip(told, expected, strict=True):
         assert words in text
     assert len(Manifest(out)) == 1
+
+
+def test_a_jpeg_that_breaks_off_is_told(tmp_path: Path, store: Callable) -> None:
+    camera = replace(CAMERA, width=640, height=480)
+    depth = np.ones((480, 640), np.float32)
+    whole = store(tmp_path / 'whole.jpg', (10, 200, 30), (640, 480))
+    padded = tmp_path / 'padded.jpg'
+    padded.write_bytes(whole.read_bytes() + bytes(100))
+    cut = tmp_path / 'cut.jpg'
+    cut.write_bytes(whole.read_bytes()[:-500])
+    found = write(
+        [Entry(path.stem, path, depth, camera) for path in (whole, padded, cut)],
+        tmp_path / 'm.jsonl',
+    )
+    assert [isinstance(item, Problem) for item in found] == [False, False, True]
+    assert 'cut.jpg: is a JPEG that breaks off' in str(found[2])
 
 
 def test_quick_looks_only_whether_files_are_there(tmp_path: Path) -> None:
@@ -199,5 +216,12 @@ def test_files_that_are_broken_are_refused_by_name(tmp_path: Path, store: Callab
     ):
         with pytest.raises(BrokenFile, match='bad'):
             read(bad)
+    np.savez(bad.with_suffix('.npz'), data=np.arange(100))
+    assert files.array(bad.with_suffix('.npz'), 'data').sum() == 4950
+    with pytest.raises(BrokenFile, match='no array other'):
+        files.array(bad.with_suffix('.npz'), 'other')
+    bad.with_suffix('.npz').write_bytes(bad.with_suffix('.npz').read_bytes()[:-50])
+    with pytest.raises(BrokenFile, match='bad'):
+        files.array(bad.with_suffix('.npz'), 'data')
     with pytest.raises(BrokenFile, match='uint8'):
         files.uint16_image(store(tmp_path / 'colour.png', (1, 2, 3), (4, 3)))
