@@ -25,13 +25,16 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help='make a manifest of a public dataset',
         description='Read a public dataset in the layout that it is published in and write a '
         'manifest of its frames. Files that are missing or broken are counted and named. Without '
-        'ROOT, tell the layouts, splits and cameras of the known datasets.',
+        'ROOT, tell the layouts, splits, variants and cameras of the known datasets.',
         epilog='example: metric-depth import kitti /data/kitti --out kitti.jsonl --split eigen',
     )
     parser.add_argument('dataset', nargs='?', metavar='DATASET', help='see the list')
     parser.add_argument('root', nargs='?', type=Path, metavar='ROOT', help='where its files are')
     parser.add_argument('--out', type=Path, metavar='MANIFEST', help='the file to write')
     parser.add_argument('--split', metavar='S', help='part of the dataset; else the usual one')
+    parser.add_argument(
+        '--variant', metavar='V', help='of datasets rendered in several ways; else the first'
+    )
     parser.add_argument(
         '--camera', nargs='+', metavar='C', help='of datasets with several; else the usual one'
     )
@@ -77,12 +80,15 @@ def _options(importer: Importer, args: argparse.Namespace) -> dict[str, Any]:
     """What the importer shall read with.
 
     Raises:
-        MetricDepthError: a split or camera that it does not have.
+        MetricDepthError: a split, variant or camera that it does not have.
     """
     options: dict[str, Any] = {}
     if args.split is not None:
         _check('--split', args.split, importer.splits, importer.name)
         options['split'] = args.split
+    if args.variant is not None:
+        _check('--variant', args.variant, importer.variants, importer.name)
+        options['variant'] = args.variant
     if args.camera is not None:
         for camera in args.camera:
             _check('--camera', camera, importer.cameras, importer.name)
@@ -153,7 +159,7 @@ def _show(
 
 def _list(importers: Iterable[Importer], *, as_json: bool) -> None:
     if as_json:
-        keys = ('name', 'layout', 'source', 'licence', 'splits', 'cameras')
+        keys = ('name', 'layout', 'source', 'licence', 'splits', 'variants', 'cameras')
         known = [dataclasses.asdict(importer) for importer in importers]
         print(json.dumps([{key: one[key] for key in keys} for one in known], indent=2))
         return
@@ -161,6 +167,10 @@ def _list(importers: Iterable[Importer], *, as_json: bool) -> None:
     for one in importers:
         print(f'{one.name}: {one.source}. Licence: {one.licence}.')
         print(f'    ROOT: {one.layout}')
-        for option, names in (('--split', one.splits), ('--camera', one.cameras)):
+        for option, names in (
+            ('--split', one.splits),
+            ('--variant', one.variants),
+            ('--camera', one.cameras),
+        ):
             if names:
                 print(f'    {option}: {", ".join(names)}')

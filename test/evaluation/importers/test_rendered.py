@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from metric_depth_ros.cli.main import main
 from metric_depth_ros.evaluation.importers import IMPORTERS, ImporterError
 from metric_depth_ros.evaluation.importers.hypersim import tonemap
 
@@ -89,6 +90,22 @@ def test_sintel_tells_what_is_missing(
     problems = imported('sintel', base.parent).problems
     assert len(problems) == 2
     assert message in problems[0]
+
+
+@pytest.mark.parametrize(('variant', 'status'), [('clean', 0), ('blurred', 2)])
+def test_the_command_takes_a_variant(
+    sintel: tuple[Path, np.ndarray],
+    capsys: pytest.CaptureFixture[str],
+    variant: str,
+    status: int,
+) -> None:
+    out = sintel[0] / 'manifest.jsonl'
+    command = ['import', 'sintel', str(sintel[0]), '--out', str(out), '--variant', variant]
+    assert main(command) == status
+    if status == 0:
+        assert '"training/clean/alley_1/frame_0003.png"' in out.read_text()
+    else:
+        assert "--variant is 'blurred', expected one of final, clean" in capsys.readouterr().err
 
 
 # --- TartanAir --------------------------------------------------------------------------------
