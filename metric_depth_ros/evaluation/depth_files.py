@@ -107,7 +107,7 @@ def _png(path: Path) -> np.ndarray:
 def _pfm(path: Path) -> np.ndarray:
     """The sign of the scale is the byte order; its size is no unit of the values.
 
-    Middlebury's files say -0.003922 = 1/255, by which OpenCV divides; here values are as stored.
+    cv2.imread divides by it, which makes a scale of 1/255 disparities 255 times too large.
     """
     kind, size, scale, data = (path.read_bytes().split(b'\n', 3) + [b''] * 3)[:4]
     try:

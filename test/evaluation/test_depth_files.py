@@ -51,7 +51,7 @@ def png16() -> bytes:
     [
         ('little.pfm', pfm('<f4', '-1.0')),
         ('big.pfm', pfm('>f4', '1.0')),
-        ('middlebury.pfm', pfm('<f4', '-0.003922')),  # which cv2.imread would multiply by 255
+        ('scaled.pfm', pfm('<f4', '-0.003922')),  # which cv2.imread would multiply by 255
         ('frame_0001.dpt', dpt()),
     ],
 )
