@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from ..evaluation.analysis import analyse
-    from ..evaluation.evaluation import all_results
+    from ..evaluation.evaluation import all_results, warnings
     from ..evaluation.evaluation_files import write_evaluation_csv, write_evaluation_json
     from ..evaluation.frame_sets import open_frames
     from ..evaluation.page import ModelOnSet, Page
@@ -110,8 +110,10 @@ def run(args: argparse.Namespace) -> int:
     models = {evaluation.model for evaluation in evaluations}
     for table in tables(results, protocols, models):
         console.print(table)
+    for line in warnings(evaluations):
+        console.print(line, style='bold red', highlight=False, markup=False, soft_wrap=True)
     for line in unscored_lines(evaluations):
-        console.print(line, style='yellow', highlight=False, markup=False)
+        console.print(line, style='yellow', highlight=False, markup=False, soft_wrap=True)
     if args.json is not None:
         write_evaluation_json(args.json, results, evaluations, analyses)
     if args.out is not None:
@@ -123,9 +125,11 @@ def run(args: argparse.Namespace) -> int:
             'data': ', '.join(frames.name for frames in sets),
             'protocol': '; '.join(f'{p.name}: {p.describe()}' for p in protocols),
         }
+        if warnings(evaluations):
+            facts['beware'] = '; '.join(warnings(evaluations))
         page = Page('Depth evaluation', facts, protocols, tuple(results), tuple(shown), {})
         (args.out / 'page.html').write_text(page.html(), encoding='utf-8')
-        console.print(f'in {args.out}: page.html, results.json, frames.csv', highlight=False)
+        print(f'in {args.out}: page.html, results.json, frames.csv')
     return 0
 
 

@@ -24,7 +24,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help='play a bag to a model and see how good it is',
         description='Play the camera of a ROS 1 or ROS 2 bag to a model. OUT gets a bag with '
         'depth, uncertainty and clouds for RViz, page.html, metrics.json, frames.csv and '
-        'pictures. Where the bag has true depth, the metrics stand beside those of trivial baselines.',
+        'pictures. Where the bag has true depth, the metrics stand beside those of baselines.',
         epilog='example: metric-depth replay drive.mcap --out replay/ --live --rate 0.5',
     )
     parser.add_argument(

@@ -21,7 +21,9 @@ def replay_page(report: ReplayReport, pictures: Sequence[Path]) -> Page:
     """
     first, *rest = summary_lines(report)
     facts = {'model': report.model, 'bag': str(report.bag), 'frames': first}
-    facts |= {f'note {number}': line for number, line in enumerate(rest, 1)}
+    for number, line in enumerate(rest, 1):
+        kind = line.split(maxsplit=1)[0].rstrip(':')
+        facts[kind if kind in ('latency', 'dropped') else f'note {number}'] = line
     if report.results:
         facts['protocol'] = '; '.join(f'{p.name}: {p.describe()}' for p in DEFAULT_PROTOCOLS)
     latency = latency_chart([frame.latency_s for frame in report.frames])

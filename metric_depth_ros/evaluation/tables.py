@@ -63,7 +63,7 @@ def result_tables(
             if not rows:
                 continue
             counts = {result.frames for result in rows}
-            frames = f'{rows[0].frames} frames' if len(counts) == 1 else 'see frames'
+            frames = f'{max(counts)} frames' if len(counts) == 1 else f'up to {max(counts)} frames'
             yield ResultTable(
                 f'{data}, {protocol.name}: {frames}, {protocol.describe()}', tuple(rows)
             )

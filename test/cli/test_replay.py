@@ -55,9 +55,13 @@ def test_offline_twice(
     assert report == json.loads((tmp_path / 'copy' / 'm.json').read_text())
     assert (report['results'][0]['model'], report['results'][0]['frames']) == ('tiny', 3)
     assert {file.name for file in out.iterdir()} == {
-        'bag', 'frames.csv', 'metrics.json', 'frame_best.png', 'frame_median.png',
+        'bag', 'frames.csv', 'metrics.json', 'page.html', 'frame_best.png', 'frame_median.png',
         'frame_worst.png', 'cloud_side.png', 'overview.png',
     }  # fmt: skip
+    page = (out / 'page.html').read_text()
+    assert '3 frames sent, 3 processed, 0 dropped' in page
+    assert 'Latency of each frame' in page
+    assert page.count('src="data:image/') == 5
 
     assert main([*command, '--max-frames', '2', '--no-points', '--no-pictures']) == 0
     assert stamps(out / 'bag', '/depth/image') == STAMPS[:2]
