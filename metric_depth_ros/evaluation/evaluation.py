@@ -10,6 +10,7 @@ from torch import Tensor
 
 from .frame_scores import FrameScores
 from .metrics import PROTOCOLS, Protocol, best_constant, median_depth, row_means
+from .quantity import QuantityVerdict, quantity_verdict
 from .results import Result
 
 # What is scored unless a protocol is asked for: depth at its word, and with its scale forgiven.
@@ -62,6 +63,17 @@ class Evaluation:
             )
             for protocol in self.protocols
         ]
+
+    def quantity(self) -> QuantityVerdict:
+        """Whether predictions or truths look like ray distance where depth is meant."""
+        evidence = (frame.scored.quantity for frame in self.frames)
+        return quantity_verdict([e for e in evidence if e is not None])
+
+
+def warnings(evaluations: Sequence[Evaluation]) -> list[str]:
+    """A line for each whose numbers are not what they seem, because depth was misread."""
+    found = ((e, e.quantity().warning()) for e in evaluations)
+    return [f'{e.model} on {e.data}: {warning}' for e, warning in found if warning]
 
 
 def all_results(evaluations: Sequence[Evaluation]) -> list[Result]:

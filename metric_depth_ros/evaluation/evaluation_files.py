@@ -26,7 +26,8 @@ def write_evaluation_json(
 
     Keys: results [{model, data, protocol, frames, metrics}], protocols (by name, what they do),
     analyses [{model, data, by_distance, uncertainty, curves}] in the order of the evaluations,
-    and unscored [{model, data, name, reason}].
+    quantities [{model, data, slope, error_as_depth, error_as_ray, error_truth_as_ray, frames,
+    swapped}], and unscored [{model, data, name, reason}].
     """
     protocols = {p.name: p for evaluation in evaluations for p in evaluation.protocols}
     content: dict[str, Any] = {
@@ -35,6 +36,9 @@ def write_evaluation_json(
         'analyses': [
             {'model': e.model, 'data': e.data, **asdict(analysis)}
             for e, analysis in zip(evaluations, analyses, strict=True)
+        ],
+        'quantities': [
+            {'model': e.model, 'data': e.data, **asdict(e.quantity())} for e in evaluations
         ],
         'unscored': [
             {'model': e.model, 'data': e.data, **asdict(frame)}

@@ -12,6 +12,7 @@ from .. import geometry
 from ..alignment import ALIGNMENTS
 from ..types import Camera
 from .protocols import Protocol
+from .quantity import QuantityEvidence, quantity_evidence
 from .scores import MetricsError, Scores
 
 # About this many pixels of a frame: plenty for curves and baselines, and long sets fit in memory.
@@ -26,10 +27,12 @@ class FrameScores:
     thin: (3, h, w) float32 prediction, its standard deviation and truth, in metres of what the
         first protocol compares, aligned as it does, of every n-th pixel of every n-th row. Truth
         is NaN where it is unknown or does not count.
+    quantity: what the frame tells of depth taken for ray distance; None without a camera.
     """
 
     scores: dict[str, Scores]
     thin: Tensor
+    quantity: QuantityEvidence | None = None
 
 
 def score_frame(
@@ -43,19 +46,20 @@ def score_frame(
 
     Args:
         depth, std, truth: (H, W) metres along z; std is None where nobody knows it.
-        camera: of the frame, for protocols that compare ray distance.
+        camera: of the frame, for protocols that compare ray distance and to tell it from depth.
         protocols: at least one; all count the same pixels.
 
     Raises:
         MetricsError: the sizes differ, or no pixel of the truth counts.
     """
     scores = {protocol.name: protocol.score(depth, truth, camera) for protocol in protocols}
+    quantity = None if camera is None else quantity_evidence(depth, truth, camera)
     maps = torch.stack((depth, torch.full_like(depth, torch.nan) if std is None else std, truth))
     if protocols[0].quantity == 'ray_distance' and camera is not None:
         maps = geometry.ray_distance_from_depth(maps, geometry.rays(camera))
     maps[:2] = torch.stack(aligned(maps[0], maps[1], maps[2], protocols[0]))
     maps[2] = torch.where(protocols[0].valid(maps[2]), maps[2], torch.nan)
-    return FrameScores(scores, _thinned(maps))
+    return FrameScores(scores, _thinned(maps), quantity)
 
 
 def aligned(

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .evaluation import DEFAULT_PROTOCOLS
+from .evaluation import DEFAULT_PROTOCOLS, warnings
 from .metrics import metric_names
 from .replay import FrameRecord, ReplayReport
 from .results import Result
@@ -122,6 +122,7 @@ def summary_lines(report: ReplayReport) -> list[str]:
         lines.append(f'latency {1000 * p50:.0f} ms p50, {1000 * p99:.0f} ms p99')
     if not report.results:
         lines.append('no true depth to compare with: no metrics')
+    lines += warnings([report.evaluation])
     lines += _dropped_line(report)
     by_reason: dict[tuple[str, str], int] = {}
     for problem in report.problems:

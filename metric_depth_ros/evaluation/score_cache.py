@@ -16,8 +16,9 @@ import torch
 from .evaluation import EvaluatedFrame
 from .frame_scores import FrameScores
 from .metrics import Scores
+from .quantity import QuantityEvidence
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 class ScoreCache:
@@ -63,11 +64,12 @@ def _short(mark: str) -> str:
 
 
 def _to_json(frame: EvaluatedFrame) -> dict[str, Any]:
-    thin = frame.scored.thin.numpy()
+    thin, quantity = frame.scored.thin.numpy(), frame.scored.quantity
     return {
         'name': frame.name,
         'seconds': frame.seconds,
         'scores': {name: asdict(scores) for name, scores in frame.scored.scores.items()},
+        'quantity': None if quantity is None else asdict(quantity),
         'shape': thin.shape,
         'thin': base64.b64encode(zlib.compress(thin.tobytes(), 1)).decode(),
     }
@@ -77,4 +79,5 @@ def _from_json(entry: dict[str, Any]) -> EvaluatedFrame:
     data = bytearray(zlib.decompress(base64.b64decode(entry['thin'])))
     thin = torch.from_numpy(np.frombuffer(data, np.float32).reshape(entry['shape']))
     scores = {name: Scores(**values) for name, values in entry['scores'].items()}
-    return EvaluatedFrame(entry['name'], FrameScores(scores, thin), entry['seconds'])
+    quantity = None if entry['quantity'] is None else QuantityEvidence(**entry['quantity'])
+    return EvaluatedFrame(entry['name'], FrameScores(scores, thin, quantity), entry['seconds'])
