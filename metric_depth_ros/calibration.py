@@ -24,10 +24,13 @@ _EDGE_REACH = 1  # pixels
 _RANGE_DEPTHS = (0.3, 1.0, 3.0, 8.0, 20.0, 60.0)
 _LARGEST_EDGE = math.log(10)
 _EDGE_UNIT = 0.01  # neighbours on one surface differ by about so much of their depth
-_ROUGHNESS = 1e-3  # price of factors that differ from their neighbours'
-_LEVELLINGS = 20
+_ROUGHNESS = 0.03  # price of factors that differ from their neighbours'
+_LEVELLINGS = 4
 _SMALLEST_ERROR = 1e-6  # of depth; there is a logarithm
-_ENOUGH_PIXELS = 500
+_ENOUGH_PIXELS = 1000
+# Of the floor to what the spread usually adds: however little the spread said in the fit, one far
+# beyond the usual still widens the error bar.
+_LARGEST_FLOOR = 4.0
 
 
 @dataclass(frozen=True)
@@ -129,8 +132,9 @@ def edges(depth: Tensor) -> Tensor:
 def fit_calibration(depth: Tensor, spread: Tensor, edge: Tensor, truth: Tensor) -> Calibration:
     """The Calibration that is most likely to have made the errors, holding 68 % in one sigma.
 
-    The shape is the one of greatest likelihood under Laplace's distribution, whose tails are as
-    heavy as those of depth errors; the scale then makes the share true.
+    The shape is the one of greatest likelihood under Student's distribution of three degrees of
+    freedom, whose tails are as heavy as those of depth errors; the range factors are then levelled
+    towards the same share at every depth, and the scale makes the share true.
 
     Args:
         depth, spread, edge, truth: (N,), finite, of pixels of held-out frames; metres, and what
@@ -141,39 +145,43 @@ def fit_calibration(depth: Tensor, spread: Tensor, edge: Tensor, truth: Tensor) 
     relative_spread = spread / depth
     hats = _hats(depth, depth.new_tensor(_RANGE_DEPTHS))
     log_edge = _edge_base(edge).log()
-    # Logarithms of floor and of the factors, and the root of the power: unconstrained.
-    start = torch.cat([depth.new_tensor([-2.0, 0.5]), depth.new_zeros(len(_RANGE_DEPTHS))])
+    largest = _LARGEST_FLOOR * relative_spread.square().mean().sqrt().clamp(min=_SMALLEST_ERROR)
+    # Unconstrained: logit of the ratio, root of the power, logarithms of scale and of the factors.
+    start = torch.cat([depth.new_tensor([-1.0, 0.5, 0.0]), depth.new_zeros(len(_RANGE_DEPTHS))])
     numbers = start.requires_grad_()
 
-    def log_shape() -> Tensor:
-        return torch.hypot(relative_spread, numbers[0].exp()).log() + log_factor()
+    def ratio() -> Tensor:
+        return largest * numbers[0].sigmoid()
 
     def log_factor() -> Tensor:
-        return hats @ numbers[2:] + numbers[1].square() * log_edge
+        return hats @ numbers[3:] + numbers[1].square() * log_edge
+
+    def log_shape() -> Tensor:
+        return torch.hypot(relative_spread, ratio()).log() + log_factor()
 
     def surprise() -> Tensor:
         optimizer.zero_grad()
-        shape = log_shape()
-        # -log likelihood of Laplace's distribution of widths c * exp(shape), at its best c
-        value = (error / shape.exp()).mean().log() + shape.mean()
-        value = value + _ROUGHNESS * numbers[2:].diff().square().sum()
-        value = value + _ROUGHNESS * numbers[2:].mean().square()  # c has the common factor
+        log_std = numbers[2] + log_shape()
+        unlikely = 2 * torch.log1p((error / log_std.exp()).square() / 3)
+        value = (log_std + unlikely).mean() + _ROUGHNESS * numbers[3:].diff().square().sum()
+        value = value + _ROUGHNESS * numbers[3:].mean().square()  # the scale has what is common
         value.backward()
         return value
 
-    optimizer = torch.optim.LBFGS([numbers], max_iter=100, line_search_fn='strong_wolfe')
+    optimizer = torch.optim.LBFGS([numbers], max_iter=200, line_search_fn='strong_wolfe')
     optimizer.step(surprise)
     with torch.no_grad():
         for _ in range(_LEVELLINGS):
-            too_small = _weighted_quantiles(error / log_shape().exp(), hats, ONE_SIGMA)
-            numbers[2:] += too_small.log() / 2  # half, as neighbours share the pixels between
+            sigmas = error / log_shape().exp()
+            uneven = _weighted_quantiles(sigmas / _quantile(sigmas, ONE_SIGMA), hats, ONE_SIGMA)
+            numbers[3:] += uneven.log() / 2  # half, as neighbours share the pixels between
         scale = _quantile(error / log_shape().exp(), ONE_SIGMA)
         return Calibration(
             std_scale=scale,
-            std_floor=scale * float(numbers[0].exp()),
+            std_floor=scale * float(ratio()),
             std_single=_quantile(error / log_factor().exp(), ONE_SIGMA),
             range_depths=_RANGE_DEPTHS,
-            range_factors=tuple(numbers[2:].exp().tolist()),
+            range_factors=tuple(numbers[3:].exp().tolist()),
             edge_power=float(numbers[1].square()),
         )
 

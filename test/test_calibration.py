@@ -66,6 +66,19 @@ def test_fit_finds_that_errors_grow_with_depth_and_at_edges() -> None:
     torch.testing.assert_close(std, expected, rtol=0.15, atol=0)
 
 
+def test_depths_that_are_hardly_seen_go_with_their_neighbours() -> None:
+    generator = torch.Generator().manual_seed(2)
+    count = 30_000
+    depth = torch.cat([1 + 9 * torch.rand(count, generator=generator), torch.full((60,), 55.0)])
+    spread = 0.02 * depth
+    truth = depth + 0.3 * depth * torch.randn(len(depth), generator=generator)
+    fitted = fit_calibration(depth, spread, torch.zeros_like(depth), truth)
+    seen = torch.tensor([0.2, 0.3, 2.0, 8.0, 60.0])
+    std = torch.stack([fitted.of_spread(d.view(1, 1), 0.02 * d.view(1, 1))[0, 0] for d in seen])
+    torch.testing.assert_close(std / seen, torch.full((5,), 0.3), rtol=0.15, atol=0)
+    assert fitted.std_single == pytest.approx(0.3, rel=0.15)
+
+
 def test_range_and_edge_factors_by_hand() -> None:
     calibration = Calibration(
         std_scale=1.0, std_floor=0.0, range_depths=(1.0, 4.0), range_factors=(2.0, 8.0),
