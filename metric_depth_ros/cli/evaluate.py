@@ -112,6 +112,9 @@ def run(args: argparse.Namespace) -> int:
         console.print(table)
     for line in warnings(evaluations):
         console.print(line, style='bold red', highlight=False, markup=False, soft_wrap=True)
+    misread = warnings(evaluations)
+    for line in misread:
+        console.print(line, style='bold red', highlight=False, markup=False, soft_wrap=True)
     for line in unscored_lines(evaluations):
         console.print(line, style='yellow', highlight=False, markup=False, soft_wrap=True)
     if args.json is not None:
@@ -127,6 +130,7 @@ def run(args: argparse.Namespace) -> int:
         }
         if warnings(evaluations):
             facts['beware'] = '; '.join(warnings(evaluations))
+        facts |= {f'warning {number}': line for number, line in enumerate(misread, 1)}
         page = Page('Depth evaluation', facts, protocols, tuple(results), tuple(shown), {})
         (args.out / 'page.html').write_text(page.html(), encoding='utf-8')
         print(f'in {args.out}: page.html, results.json, frames.csv')

@@ -8,6 +8,8 @@ import os
 import signal
 from pathlib import Path
 
+from .progress import progress_bars
+
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser(
@@ -31,23 +33,14 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bars
-
     from ..predictor import find_device
     from ..training.loop import Progress, train
     from ..training.recipe import load_recipe
 
     recipe = load_recipe(args.recipe)
-    columns = (
-        TextColumn('{task.description}'),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
     first = os.environ.get('RANK', '0') == '0'  # of the processes that torchrun has started
     at = ''
-    with Bars(*columns, disable=not first) as bars, Interruption() as interruption:
+    with progress_bars(disable=not first) as bars, Interruption() as interruption:
         tasks = {}
 
         def show(progress: Progress) -> None:

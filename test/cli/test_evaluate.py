@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from metric_depth_ros import checkpoint
+from metric_depth_ros import checkpoint, geometry
 from metric_depth_ros.cli.evaluate import BENCHMARK_NAMES, PROTOCOL_NAMES
 from metric_depth_ros.cli.main import main
 from metric_depth_ros.evaluation.protocols import BENCHMARKS, PROTOCOLS
 from metric_depth_ros.methods.grin import Grin, GrinConfig
+from metric_depth_ros.types import Camera
 
 from ..bags.conftest import BagMaker, Layout, write_camera
-from ..evaluation.test_evaluate import true_depth, write_manifest
+from ..evaluation.test_evaluate import CAMERA, true_depth, write_manifest
 
 
 @pytest.fixture(scope='module')
@@ -66,6 +67,21 @@ def test_models_and_folders_side_by_side_and_resumed(
     assert main([*command, '--no-pictures']) == 0
     assert {file: file.read_bytes() for file in (out / 'scores').iterdir()} == before
     assert json.loads((out / 'results.json').read_text())['results'] == results
+
+
+def test_ray_distance_taken_for_depth_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest, made, out = write_manifest(tmp_path / 'data'), tmp_path / 'made', tmp_path / 'out'
+    made.mkdir()
+    rays = geometry.rays(Camera(**CAMERA))
+    for index in range(4):
+        depth = torch.from_numpy(true_depth(index))
+        np.save(made / f'{index}.npy', geometry.ray_distance_from_depth(depth, rays).numpy())
+    command = ['evaluate', '--data', str(manifest), '--predictions', str(made)]
+    assert main([*command, '--no-pictures', '--out', str(out)]) == 0
+    assert f'made on {manifest}: ' in capsys.readouterr().out
+    assert 'ray distance' in (out / 'page.html').read_text()
 
 
 def test_a_bag_is_data_like_any_other(model: Path, tmp_path: Path) -> None:
