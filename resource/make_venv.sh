@@ -74,7 +74,7 @@ install_torch() {
 
 "$VENV/bin/python" -c 'import torch' 2>/dev/null || install_torch
 say 'installing the package, its tools and the ROS messages'
-install -c resource/constraints.txt -e '.[ros,models,mapping,train,dev]'
+install -c resource/constraints.txt -e '.[ros,models,mapping,train,datasets,dev]'
 # Into a new environment they came together with the ROS wheels, and so without the messages.
 "$VENV/bin/python" -c 'import metric_depth_ros.msg' 2>/dev/null ||
   "$VENV/bin/python" resource/build_messages.py >/dev/null
