@@ -177,11 +177,6 @@ def outside(field: Field) -> Field:
     return lambda points: -field(points)
 
 
-def within(field: Field, other: Field) -> Field:
-    """What belongs to both shapes."""
-    return lambda points: torch.maximum(field(points), other(points))
-
-
 def repeated(field: Field, axis: int, spacing: float, count: int) -> Field:
     """`count` copies along one axis, the middle at the origin, of a shape even in that axis."""
     last = (count - 1) / 2
@@ -193,14 +188,6 @@ def repeated(field: Field, axis: int, spacing: float, count: int) -> Field:
         return field(torch.stack(parts))
 
     return copies
-
-
-def roughened(field: Field, relief: Callable[[Tensor], Tensor], steepness: float) -> Field:
-    """The shape with its surface moved out by relief(points), which changes by at most
-    `steepness` metres a metre.
-    """
-    shrink = 1 / (1 + steepness)
-    return lambda points: (field(points) - relief(points)) * shrink
 
 
 def _length(*parts: Tensor) -> Tensor:

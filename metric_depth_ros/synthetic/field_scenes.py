@@ -64,8 +64,8 @@ def room(random: Random) -> Setting:
         for a in (-1, 1)
     ]
     for make in [chair] * random.randint(1, 4) + [person] * random.randint(0, 2):
-        at = random.uniform(-0.8, 0.8) * x, random.uniform(-0.8, 0.8) * y
-        things.append(_put(make(random), *at, yaw=random.uniform(0, 6)))
+        spot = random.uniform(-0.8, 0.8) * x, random.uniform(-0.8, 0.8) * y
+        things.append(_put(make(random), *spot, yaw=random.uniform(0, 6)))
     door = moved(box((0.05, 0.45, 1.02), 0.02), (x, random.uniform(-0.6, 0.6) * y, 1.0))
     solids = (Solid(door, material(random, ('plain', 'rings'), value=0.6)),)
     close = random.random() < 0.35

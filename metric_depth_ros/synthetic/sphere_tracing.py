@@ -79,7 +79,8 @@ class FieldScene:
     def materials(self) -> tuple[Material, ...]:
         """Of every surface, in the order in which `nearest` counts them."""
         shapes = [*self.solids, *(solid for thing in self.things for solid in thing.solids)]
-        return tuple(surface.material for surface in [*self.planes, *shapes])
+        of_planes = tuple(plane.material for plane in self.planes)
+        return of_planes + tuple(solid.material for solid in shapes)
 
     def heights(self, points: Tensor) -> Tensor:
         """(P, N) signed distances of points (3, N) to the planes."""
