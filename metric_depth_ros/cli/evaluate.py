@@ -57,10 +57,19 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         '--benchmark', choices=BENCHMARK_NAMES, metavar='B',
         help='crop and range as the papers have them on %(choices)s',
     )  # fmt: skip
+    protocol.add_argument(
+        '--no-boundaries', action='store_true',
+        help='do not score how well edges are drawn, a tenth of a second for 640x480',
+    )  # fmt: skip
+    protocol.add_argument(
+        '--still', action='store_true',
+        help='camera and scene stand still: say how depth flickers, too',
+    )  # fmt: skip
     model = parser.add_argument_group('models')
     add_model_arguments(model, several=True, default=None)
     model.add_argument(
-        '--coarse', action='store_true', help='also score what each model says without diffusion'
+        '--regression', action='store_true',
+        help='also score what each model says without diffusion',
     )
     model.add_argument(
         '--fit-calibration', type=Path, metavar='FOLDER',
@@ -87,6 +96,7 @@ def run(args: argparse.Namespace) -> int:
     from ..evaluation.evaluation_files import write_evaluation_csv, write_evaluation_json
     from ..evaluation.frame_sets import open_frames
     from ..evaluation.page import ModelOnSet, Page
+    from ..evaluation.side_tables import printed, side_tables
     from ..evaluation.tables import tables
 
     _check(args)
@@ -105,15 +115,16 @@ def run(args: argparse.Namespace) -> int:
         first = next(e.unscored[0] for e in evaluations if e.unscored)
         raise MetricDepthError(f'no frame could be scored: {first.name}: {first.reason}')
     results = all_results(evaluations)
-    analyses = [analyse(evaluation) for evaluation in evaluations]
+    analyses = [analyse(evaluation, still=args.still) for evaluation in evaluations]
     console = Console()
     models = {evaluation.model for evaluation in evaluations}
     for table in tables(results, protocols, models):
         console.print(table)
+    for data in dict.fromkeys(evaluation.data for evaluation in evaluations):
+        pairs = zip(evaluations, analyses, strict=True)
+        for side in side_tables({e.model: analysis for e, analysis in pairs if e.data == data}):
+            console.print(printed(side))
     for line in warnings(evaluations):
-        console.print(line, style='bold red', highlight=False, markup=False, soft_wrap=True)
-    misread = warnings(evaluations)
-    for line in misread:
         console.print(line, style='bold red', highlight=False, markup=False, soft_wrap=True)
     for line in unscored_lines(evaluations):
         console.print(line, style='yellow', highlight=False, markup=False, soft_wrap=True)
@@ -130,7 +141,6 @@ def run(args: argparse.Namespace) -> int:
         }
         if warnings(evaluations):
             facts['beware'] = '; '.join(warnings(evaluations))
-        facts |= {f'warning {number}': line for number, line in enumerate(misread, 1)}
         page = Page('Depth evaluation', facts, protocols, tuple(results), tuple(shown), {})
         (args.out / 'page.html').write_text(page.html(), encoding='utf-8')
         print(f'in {args.out}: page.html, results.json, frames.csv')
@@ -167,10 +177,10 @@ def _sources(args: argparse.Namespace, sets: Sequence[FrameSet]) -> Iterator[Sou
     for model in args.model:
         predictor = predictor_of(args, model)
         yield unlike_others(ModelSource(predictor))
-        if args.coarse and has_coarse(predictor):
+        if args.regression and has_coarse(predictor):
             yield unlike_others(CoarseSource(predictor))
-        elif args.coarse:
-            raise MetricDepthError(f'--coarse: model {predictor.name!r} has no coarse part')
+        elif args.regression:
+            raise MetricDepthError(f'--regression: model {predictor.name!r} says nothing without')
     if args.predictions:
         names = [file.name for frames in sets for file in frames]
         for folder in args.predictions:
@@ -187,12 +197,18 @@ def _evaluate(
     from ..evaluation.evaluate import cache_settings, evaluate
     from ..evaluation.score_cache import ScoreCache
 
-    cache = None
+    cache, boundaries = None, not args.no_boundaries
     if args.out is not None:
-        cache = ScoreCache(args.out / 'scores', cache_settings(source, frames, protocols))
+        settings = cache_settings(source, frames, protocols, boundaries=boundaries)
+        cache = ScoreCache(args.out / 'scores', settings)
     task = bars.add_task(f'{source.name} on {frames.name}', total=len(frames))
     return evaluate(
-        source, frames, protocols=protocols, cache=cache, progress=lambda: bars.advance(task)
+        source,
+        frames,
+        protocols=protocols,
+        boundaries=boundaries,
+        cache=cache,
+        progress=lambda: bars.advance(task),
     )
 
 

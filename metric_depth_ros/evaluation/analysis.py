@@ -1,13 +1,14 @@
-"""Where a model errs: by distance, and by what its error bar says."""
+"""Where a model errs: by distance, at edges, over time, and by what its error bar says."""
 
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from .boundaries import BoundaryScores
 from .evaluation import Evaluation
 from .frame_scores import comparable
 from .metrics import (
@@ -17,6 +18,7 @@ from .metrics import (
     score_uncertainty,
     sparsification_curve,
 )
+from .sequences import SequenceScores, score_sequences
 
 # Metres; errors are told for the pixels between two neighbours.
 DISTANCES_M = (0.1, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0, 10.0, 15.0, 20.0, 30.0, 50.0, 80.0,
@@ -58,23 +60,43 @@ class UncertaintyCurves:
 
 @dataclass(frozen=True)
 class Analysis:
-    """Of one model on one set; uncertainty and curves are None where there is no error bar."""
+    """Of one model on one set.
 
-    by_distance: tuple[DistanceError, ...]
-    uncertainty: UncertaintyScores | None
-    curves: UncertaintyCurves | None
+    uncertainty, curves: None where there is no error bar.
+    boundaries: mean over frames; None where nobody asked.
+    sequences: of which anything can be told.
+    """
+
+    by_distance: tuple[DistanceError, ...] = ()
+    uncertainty: UncertaintyScores | None = None
+    curves: UncertaintyCurves | None = None
+    boundaries: BoundaryScores | None = None
+    sequences: tuple[SequenceScores, ...] = ()
 
 
-def analyse(evaluation: Evaluation) -> Analysis:
-    """By the first protocol, on a few thousand pixels a frame, every pixel counting alike."""
+def analyse(evaluation: Evaluation, *, still: bool = False) -> Analysis:
+    """By the first protocol; all but the boundaries on a few thousand pixels a frame.
+
+    Args:
+        still: nothing moves in this set, neither the camera nor the scene.
+    """
+    return replace(
+        _analyse_pixels(evaluation),
+        boundaries=evaluation.boundaries(),
+        sequences=score_sequences(evaluation, still=still),
+    )
+
+
+def _analyse_pixels(evaluation: Evaluation) -> Analysis:
+    """What pixels tell regardless of where and when they were; every pixel counts alike."""
     frames = [frame.scored for frame in evaluation.frames]
     try:
         d, s, t = comparable(frames, evaluation.protocols[0])
     except MetricsError:
-        return Analysis((), None, None)
+        return Analysis()
     known = torch.isfinite(s)
     if int(known.sum()) < 2:
-        return Analysis(_by_distance(d, t), None, None)
+        return Analysis(_by_distance(d, t))
     few = _few(known)
     d_known, s_known, t_known = d[few], s[few], t[few]
     return Analysis(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ..errors import MetricDepthError
 from ..types import DepthPrediction
 from .datasets import Sample
-from .evaluation import DEFAULT_PROTOCOLS, EvaluatedFrame, Evaluation, Unscored
+from .evaluation import DEFAULT_PROTOCOLS, EvaluatedFrame, Evaluation, Moment, Unscored
 from .frame_scores import score_frame
 from .frame_sets import FrameFile, FrameSet
 from .metrics import Protocol
@@ -31,6 +31,7 @@ def evaluate(
     frames: FrameSet,
     *,
     protocols: Sequence[Protocol] = DEFAULT_PROTOCOLS,
+    boundaries: bool = False,
     cache: ScoreCache | None = None,
     progress: Callable[[], None] | None = None,
 ) -> Evaluation:
@@ -38,6 +39,7 @@ def evaluate(
 
     Args:
         protocols: all with one crop, range and quantity; the first one orders the frames.
+        boundaries: also score how well edges are drawn.
         cache: frames that are in it are not predicted again; new ones are added.
         progress: called after every frame.
     """
@@ -47,7 +49,7 @@ def evaluate(
         found = cache.get(file.name, file.mark) if cache is not None else None
         if found is None:
             try:
-                found = _score(source, file, protocols)
+                found = _score(source, file, protocols, boundaries)
             except (MetricDepthError, OSError) as error:
                 unscored.append(Unscored(file.name, ' '.join(str(error).split())))
             else:
@@ -70,16 +72,29 @@ def predict_again(
             yield PredictedFrame(file.name, sample, source.predict(file.name, sample.frame))
 
 
-def cache_settings(source: Source, frames: FrameSet, protocols: Sequence[Protocol]) -> object:
+def cache_settings(
+    source: Source, frames: FrameSet, protocols: Sequence[Protocol], *, boundaries: bool = False
+) -> object:
     """Everything but the frame that scores depend on, as ScoreCache wants it."""
-    return source.name, source.identity, frames.name, tuple(protocols)
+    return source.name, source.identity, frames.name, tuple(protocols), boundaries
 
 
-def _score(source: Source, file: FrameFile, protocols: Sequence[Protocol]) -> EvaluatedFrame:
+def _score(
+    source: Source, file: FrameFile, protocols: Sequence[Protocol], boundaries: bool
+) -> EvaluatedFrame:
     sample = file.read()
     start = time.perf_counter()
     prediction = source.predict(file.name, sample.frame)
     seconds = time.perf_counter() - start
-    camera = sample.frame.camera
-    scored = score_frame(prediction.depth, prediction.std, sample.depth, camera, protocols)
-    return EvaluatedFrame(file.name, scored, seconds)
+    scored = score_frame(
+        prediction.depth,
+        prediction.std,
+        sample.depth,
+        sample.frame.camera,
+        protocols,
+        boundaries=boundaries,
+        edges=sample.edges,
+    )
+    pose = None if sample.pose is None else tuple(sample.pose.flatten().tolist())
+    moment = Moment(sample.frame.stamp_ns / 1e9, sample.sequence, pose)
+    return EvaluatedFrame(file.name, scored, seconds, moment)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from .boundaries import BoundaryScores, mean_boundaries
 from .frame_scores import FrameScores
 from .metrics import PROTOCOLS, Protocol, best_constant, median_depth, row_means
 from .quantity import QuantityVerdict, quantity_verdict
@@ -18,12 +19,29 @@ DEFAULT_PROTOCOLS = (PROTOCOLS['plain'], PROTOCOLS['plain-median'])
 
 
 @dataclass(frozen=True)
+class Moment:
+    """When and where a frame was taken.
+
+    stamp: seconds. sequence: frames of one sequence follow each other in time; '' of none.
+    pose: 16 numbers, row by row, of world_from_camera; None where unknown.
+    """
+
+    stamp: float
+    sequence: str
+    pose: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True)
 class EvaluatedFrame:
-    """A frame that was scored; seconds: what its prediction took, None if nobody measured."""
+    """A frame that was scored.
+
+    seconds: what its prediction took, None if nobody measured. moment: None if nobody knows.
+    """
 
     name: str
     scored: FrameScores
     seconds: float | None = None
+    moment: Moment | None = None
 
     @property
     def abs_rel(self) -> float:
@@ -63,6 +81,12 @@ class Evaluation:
             )
             for protocol in self.protocols
         ]
+
+    def boundaries(self) -> BoundaryScores | None:
+        """Mean over the frames whose edges were looked at; None without any."""
+        drawn = [frame.scored.boundaries for frame in self.frames]
+        known = [scores for scores in drawn if scores is not None]
+        return mean_boundaries(known) if known else None
 
     def quantity(self) -> QuantityVerdict:
         """Whether predictions or truths look like ray distance where depth is meant."""

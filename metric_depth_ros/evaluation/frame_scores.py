@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch import Tensor
 from .. import geometry
 from ..alignment import ALIGNMENTS
 from ..types import Camera
+from .boundaries import BoundaryScores, score_boundaries
 from .protocols import Protocol
 from .quantity import QuantityEvidence, quantity_evidence
 from .scores import MetricsError, Scores
@@ -28,11 +29,16 @@ class FrameScores:
         first protocol compares, aligned as it does, of every n-th pixel of every n-th row. Truth
         is NaN where it is unknown or does not count.
     quantity: what the frame tells of depth taken for ray distance; None without a camera.
+    boundaries: of the whole frame, no crop or range, aligned as the first protocol does; None
+        where nobody asked.
+    thin_camera: has the pixels of `thin`; None without a camera.
     """
 
     scores: dict[str, Scores]
     thin: Tensor
     quantity: QuantityEvidence | None = None
+    boundaries: BoundaryScores | None = None
+    thin_camera: Camera | None = None
 
 
 def score_frame(
@@ -41,6 +47,9 @@ def score_frame(
     truth: Tensor,
     camera: Camera | None,
     protocols: Sequence[Protocol],
+    *,
+    boundaries: bool = False,
+    edges: Tensor | None = None,
 ) -> FrameScores:
     """Score a frame by every protocol.
 
@@ -48,6 +57,8 @@ def score_frame(
         depth, std, truth: (H, W) metres along z; std is None where nobody knows it.
         camera: of the frame, for protocols that compare ray distance and to tell it from depth.
         protocols: at least one; all count the same pixels.
+        boundaries: also how well edges are drawn, which takes longer than all the rest.
+        edges: (H, W) bool, labelled depth boundaries, if there are any.
 
     Raises:
         MetricsError: the sizes differ, or no pixel of the truth counts.
@@ -55,11 +66,16 @@ def score_frame(
     scores = {protocol.name: protocol.score(depth, truth, camera) for protocol in protocols}
     quantity = None if camera is None else quantity_evidence(depth, truth, camera)
     maps = torch.stack((depth, torch.full_like(depth, torch.nan) if std is None else std, truth))
+    drawn = None
+    if boundaries:
+        shown, _ = aligned(depth, maps[1], truth, protocols[0])
+        drawn = score_boundaries(shown, truth, edges)
     if protocols[0].quantity == 'ray_distance' and camera is not None:
         maps = geometry.ray_distance_from_depth(maps, geometry.rays(camera))
     maps[:2] = torch.stack(aligned(maps[0], maps[1], maps[2], protocols[0]))
     maps[2] = torch.where(protocols[0].valid(maps[2]), maps[2], torch.nan)
-    return FrameScores(scores, _thinned(maps), quantity)
+    thin_camera = None if camera is None else _thinned_camera(camera)
+    return FrameScores(scores, _thinned(maps), quantity, drawn, thin_camera)
 
 
 def aligned(
@@ -78,9 +94,28 @@ def aligned(
 
 
 def _thinned(maps: Tensor) -> Tensor:
-    stride = max(1, round((maps[0].numel() / _THIN_PIXELS) ** 0.5))
-    start = stride // 2
+    start, stride = _every(maps[0].numel())
     return maps[:, start::stride, start::stride].float().contiguous()
+
+
+def _thinned_camera(camera: Camera) -> Camera:
+    """The camera whose pixels are those that `_thinned` keeps."""
+    start, stride = _every(camera.width * camera.height)
+    return replace(
+        camera,
+        fx=camera.fx / stride,
+        fy=camera.fy / stride,
+        cx=(camera.cx - start) / stride,
+        cy=(camera.cy - start) / stride,
+        width=len(range(start, camera.width, stride)),
+        height=len(range(start, camera.height, stride)),
+    )
+
+
+def _every(pixels: int) -> tuple[int, int]:
+    """Which rows and columns of a frame are kept: the first, and every how many-th."""
+    stride = max(1, round((pixels / _THIN_PIXELS) ** 0.5))
+    return stride // 2, stride
 
 
 def comparable(frames: Sequence[FrameScores], protocol: Protocol) -> Tensor:

@@ -118,7 +118,7 @@ class BagFrames:
         with Bag(self._path) as bag:
             for frame in bag.frames(self._topics):
                 name = f'{frame.frame.stamp_ns / 1e9:.6f}'
-                yield FrameFile(name, str(self._path), partial(_sample, frame))
+                yield FrameFile(name, str(self._path), partial(_sample, frame, self._path.stem))
             problems = list(bag.problems)
         for number, problem in enumerate(problems, 1):
             reason = f'{problem.topic or "bag"}: {problem.reason}'
@@ -126,10 +126,10 @@ class BagFrames:
             yield FrameFile(name, reason, partial(_refuse, reason))
 
 
-def _sample(frame: BagFrame) -> Sample:
+def _sample(frame: BagFrame, sequence: str) -> Sample:
     if frame.depth is None:
         raise FrameSetError('no true depth was recorded at its time')
-    return Sample(frame.frame, frame.depth)
+    return Sample(frame.frame, frame.depth, sequence=sequence)
 
 
 def _refuse(reason: str) -> Sample:

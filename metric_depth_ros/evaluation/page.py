@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -13,6 +13,7 @@ from .charts import confidence_chart, distance_chart, frames_chart, sparsificati
 from .evaluation import Evaluation
 from .metrics import Protocol
 from .results import Result
+from .side_tables import SideTable, side_tables
 from .tables import COLUMNS, MORE_COLUMNS, Column, ResultTable, result_tables
 
 _MIME = {'.png': 'image/png', '.jpg': 'image/jpeg'}
@@ -98,7 +99,8 @@ class Page:
                 'Error by frame': frames_chart(abs_rels),
             }
             yield f'<div class="charts">{_figures(charts)}</div>'
-            yield from _error_bars(here)
+            for table in side_tables(analyses):
+                yield _side_table(table)
             for shown in here:
                 if shown.pictures:
                     yield f'<h3>{escape(shown.evaluation.model)}</h3>'
@@ -158,28 +160,17 @@ def _class(best: bool) -> str:
     return ' class="best"' if best else ''
 
 
-def _error_bars(here: Sequence[ModelOnSet]) -> Iterator[str]:
-    """How the error bars of those models fare that have one."""
-    rows = []
-    for shown in here:
-        scores = shown.analysis.uncertainty
-        if scores is None:
-            continue
-        cells = (
-            f'{scores.coverage_1:.1%}', f'{scores.coverage_2:.1%}', f'{scores.spearman:.3f}',
-            f'{scores.ause:.3f}', f'{scores.ause_constant:.3f}',
-        )  # fmt: skip
-        numbers = ''.join(f'<td>{cell}</td>' for cell in cells)
-        rows.append(f'<tr><th scope="row">{escape(shown.evaluation.model)}</th>{numbers}</tr>')
-    if rows:
-        yield (
-            '<div class="wide"><table><caption>Error bars: 68.3 % and 95.4 % within one and two '
-            'sigma would be Gaussian; rank correlation with the error; area under the '
-            'sparsification error, beside that of an error bar that is the same '
-            'everywhere</caption><thead><tr><th></th><th>within 1σ</th><th>within 2σ</th>'
-            '<th>Spearman</th><th>AUSE</th><th>AUSE of a constant</th></tr></thead>'
-            f'<tbody>{"".join(rows)}</tbody></table></div>'
-        )
+def _side_table(table: SideTable) -> str:
+    head = ''.join(f'<th>{escape(heading)}</th>' for heading in table.headings)
+    rows = ''.join(
+        f'<tr><th scope="row">{escape(model)}</th>'
+        f'{"".join(f"<td>{escape(cell)}</td>" for cell in cells)}</tr>'
+        for model, *cells in table.rows
+    )
+    return (
+        f'<div class="wide"><table><caption>{escape(f"{table.title}: {table.note}")}</caption>'
+        f'<thead><tr><th></th>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+    )
 
 
 def _figures(charts: Mapping[str, str]) -> str:

@@ -16,7 +16,7 @@ import torch
 from ..bags.reader import Bag, BagFrame, Problem
 from ..bags.topics import TF_TYPE, Topics
 from ..types import DepthPrediction, Frame
-from .evaluation import DEFAULT_PROTOCOLS, EvaluatedFrame, Evaluation, all_results
+from .evaluation import DEFAULT_PROTOCOLS, EvaluatedFrame, Evaluation, Moment, all_results
 from .frame_scores import score_frame
 from .metrics import MetricsError, Scores
 from .recording import Recorder
@@ -135,7 +135,7 @@ def replay(
         found = None
         if prediction is not None:
             recorder.write(frame.frame, prediction, frame.recorded_ns)
-            found = _score(outcome)
+            found = _score(outcome, bag.path.stem)
         if found is not None:
             scored.append(found)
         records.append(
@@ -163,15 +163,21 @@ def replay(
     )
 
 
-def _score(outcome: Outcome) -> EvaluatedFrame | None:
+def _score(outcome: Outcome, sequence: str) -> EvaluatedFrame | None:
     """The scores of a predicted frame; None if no pixel has true depth that counts."""
     frame, prediction = outcome.frame, outcome.prediction
     if prediction is None or frame.depth is None:
         return None
     try:
         scored = score_frame(
-            prediction.depth, prediction.std, frame.depth, frame.frame.camera, DEFAULT_PROTOCOLS
+            prediction.depth,
+            prediction.std,
+            frame.depth,
+            frame.frame.camera,
+            DEFAULT_PROTOCOLS,
+            boundaries=True,
         )
     except MetricsError:
         return None
-    return EvaluatedFrame(f'{frame.frame.stamp_ns / 1e9:.6f}', scored, outcome.latency_s)
+    stamp = frame.frame.stamp_ns / 1e9
+    return EvaluatedFrame(f'{stamp:.6f}', scored, outcome.latency_s, Moment(stamp, sequence))

@@ -10,10 +10,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .analysis import analyse
 from .evaluation import DEFAULT_PROTOCOLS, warnings
 from .metrics import metric_names
 from .replay import FrameRecord, ReplayReport
 from .results import Result
+from .side_tables import printed, side_tables
 from .tables import tables
 
 if TYPE_CHECKING:
@@ -26,8 +28,10 @@ def write_json(report: ReplayReport, path: Path) -> None:
     """Write the whole report; what is unknown (NaN) is null.
 
     Keys: results [{model, data, protocol, frames, metrics}], replay (what was sent, processed and
-    dropped, latency, rate), frames (one each) and problems (messages that could not be used).
+    dropped, latency, rate), frames (one each), boundaries and sequences (of the predictions that
+    have true depth) and problems (messages that could not be used).
     """
+    found = analyse(report.evaluation)
     content = {
         **results_json(report.results),
         'replay': {
@@ -53,6 +57,8 @@ def write_json(report: ReplayReport, path: Path) -> None:
             }
             for frame in report.frames
         ],
+        'boundaries': None if found.boundaries is None else asdict(found.boundaries),
+        'sequences': [asdict(scores) for scores in found.sequences],
         'problems': [asdict(problem) for problem in report.problems],
     }
     path.write_text(json.dumps(without_nan(content), indent=2, allow_nan=False) + '\n')
@@ -108,7 +114,9 @@ def summary(report: ReplayReport) -> RenderableType:
     lines = [Text(line) for line in summary_lines(report)]
     if not report.results:
         return Group(*lines)
-    return Group(*tables(report.results, DEFAULT_PROTOCOLS, [report.model]), *lines)
+    beside = side_tables({report.model: analyse(report.evaluation)})
+    shown = tables(report.results, DEFAULT_PROTOCOLS, [report.model])
+    return Group(*shown, *map(printed, beside), *lines)
 
 
 def summary_lines(report: ReplayReport) -> list[str]:

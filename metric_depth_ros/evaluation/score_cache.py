@@ -8,17 +8,23 @@ import json
 import zlib
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
 
-from .evaluation import EvaluatedFrame
+from ..types import Camera
+from .boundaries import BoundaryScores
+from .evaluation import EvaluatedFrame, Moment
 from .frame_scores import FrameScores
 from .metrics import Scores
 from .quantity import QuantityEvidence
 
-_FORMAT = 2
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+_T = TypeVar('_T')
+_FORMAT = 3
 
 
 class ScoreCache:
@@ -64,12 +70,15 @@ def _short(mark: str) -> str:
 
 
 def _to_json(frame: EvaluatedFrame) -> dict[str, Any]:
-    thin, quantity = frame.scored.thin.numpy(), frame.scored.quantity
+    scored, thin = frame.scored, frame.scored.thin.numpy()
     return {
         'name': frame.name,
         'seconds': frame.seconds,
-        'scores': {name: asdict(scores) for name, scores in frame.scored.scores.items()},
-        'quantity': None if quantity is None else asdict(quantity),
+        'scores': {name: asdict(scores) for name, scores in scored.scores.items()},
+        'moment': _fields(frame.moment),
+        'quantity': _fields(scored.quantity),
+        'boundaries': _fields(scored.boundaries),
+        'thin_camera': _fields(scored.thin_camera),
         'shape': thin.shape,
         'thin': base64.b64encode(zlib.compress(thin.tobytes(), 1)).decode(),
     }
@@ -79,5 +88,22 @@ def _from_json(entry: dict[str, Any]) -> EvaluatedFrame:
     data = bytearray(zlib.decompress(base64.b64decode(entry['thin'])))
     thin = torch.from_numpy(np.frombuffer(data, np.float32).reshape(entry['shape']))
     scores = {name: Scores(**values) for name, values in entry['scores'].items()}
-    quantity = None if entry['quantity'] is None else QuantityEvidence(**entry['quantity'])
-    return EvaluatedFrame(entry['name'], FrameScores(scores, thin, quantity), entry['seconds'])
+    scored = FrameScores(
+        scores,
+        thin,
+        _made(QuantityEvidence, entry['quantity']),
+        _made(BoundaryScores, entry['boundaries']),
+        _made(Camera, entry['thin_camera']),
+    )
+    return EvaluatedFrame(entry['name'], scored, entry['seconds'], _made(Moment, entry['moment']))
+
+
+def _fields(value: DataclassInstance | None) -> dict[str, Any] | None:
+    return None if value is None else asdict(value)
+
+
+def _made(kind: type[_T], values: dict[str, Any] | None) -> _T | None:
+    """What `_fields` was made of; JSON has no tuples."""
+    if values is None:
+        return None
+    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})

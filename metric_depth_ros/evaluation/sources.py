@@ -56,7 +56,10 @@ class ModelSource:
         """Of weights, calibration, draws, steps and seed; the device does not count."""
         p = self._predictor
         settings = (p.calibration, p.num_samples, p.num_steps, p.seed)
-        return f'{_weights_digest(p)} {settings}'
+        guide = '' if p.coarse is None else f' coarse {_weights_digest(p.coarse)}'
+        scales = [getattr(q.method, 'scale', None) for q in (p, p.coarse) if q is not None]
+        guide += f' scales {scales}' if any(scales) else ''
+        return f'{_weights_digest(p)} {settings}{guide}'
 
     def predict(self, name: str, frame: Frame) -> DepthPrediction:
         return self._predictor(frame)
