@@ -267,7 +267,9 @@ def boundary_f1(prediction: Tensor, truth: Tensor, ratios: Sequence[float] = F1_
     There is a boundary between two direct neighbours where their depths differ by more than a
     ratio, the nearer on a given side. Precision and recall are the means over the four sides
     (left, right, above, below); their F1 is averaged over ten ratios from 1.05 to 1.25, weighted
-    by the ratio. Source: Bochkovskii et al., "Depth Pro" (ICLR 2025), Section 3.2. It knows
+    by the ratio. A side on which the truth has no boundary counts 0, as in Depth Pro's code, so
+    even a perfect prediction is below 1 in a scene with boundaries on few sides.
+    Source: Bochkovskii et al., "Depth Pro" (ICLR 2025), Section 3.2. It knows
     occlusion by its sign, which the others do not, asks for the very pixel, and does not change
     with scale.
 

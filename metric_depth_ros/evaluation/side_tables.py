@@ -44,7 +44,7 @@ def printed(table: SideTable) -> Table:
     )
     drawn.add_column('model')
     for heading in table.headings:
-        drawn.add_column(heading, justify='right')
+        drawn.add_column(heading, justify='right', no_wrap=heading != 'sequence', overflow='fold')
     for row in table.rows:
         drawn.add_row(*row)
     return drawn
@@ -106,7 +106,7 @@ def _sequences(analyses: Mapping[str, Analysis]) -> SideTable:
         'the next frame by the poses against the depth there, its median difference and the share '
         'of pixels within 5 %; flicker of what stands still: standard deviation, and step from '
         'frame to frame',
-        ('sequence', 'frames', 'drift/s', 'jitter', 'views differ', 'agree', 'flicker', 'step'),
+        ('sequence', 'frames', 'drift/s', 'jitter', 'views Δ', 'agree', 'flicker', 'step'),
         tuple(rows),
     )
 
