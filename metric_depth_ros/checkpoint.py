@@ -8,6 +8,11 @@ config.json:
      "architecture": {the fields of the method's Config},
      "calibration": {the fields of Calibration}}
 
+A latent method's checkpoint is a folder in the public layout of diffusers instead (see
+nn/latent_folder.py), with metric_depth.json in the place of config.json; its `architecture` lacks
+`latent`, which the layout says. Such a folder without metric_depth.json, as Marigold is published,
+opens as MetricGold.
+
 A field whose dataclass metadata says `later` came after the first checkpoints were written: a file
 may lack it, and then means its default, or what the metadata has as `before`. New fields of a
 Config or of Calibration are marked so.
@@ -17,6 +22,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import re
 import shutil
 import tempfile
@@ -32,6 +38,7 @@ from safetensors.torch import load_file, save_file
 from .calibration import Calibration
 from .errors import MetricDepthError
 from .methods import METHODS
+from .nn import latent_folder
 from .types import DepthMethod
 
 FORMAT = 1
@@ -41,6 +48,9 @@ SHIPPED_DEFAULT = 'grin-small'
 
 _CONFIG, _WEIGHTS, _README = 'config.json', 'model.safetensors', 'README.md'
 _HUB_ID = re.compile(r'[\w.-]+/[\w.-]+')
+_LATENT_CARD = 'metric_depth.json'  # beside the parts of a latent method
+_MARIGOLD = 'metricgold'  # the method that a folder in the layout of diffusers has that says none
+_MARIGOLD_ASPECT = 4 / 3
 
 
 class CheckpointError(MetricDepthError):
@@ -85,15 +95,10 @@ def save(folder: Path | str, method: DepthMethod, card: Card) -> None:
     """Write a checkpoint; an older one in `folder` is replaced only once all is written."""
     folder = Path(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    config = {
-        'format': FORMAT,
-        'name': card.name,
-        'method': _method_name(method),
-        'licence': card.licence,
-        'source': card.source,
-        'architecture': dataclasses.asdict(method.config),  # type: ignore[attr-defined]
-        'calibration': dataclasses.asdict(card.calibration),
-    }
+    config = _about(method, card)
+    if is_latent(type(method)):
+        _save_latent(folder, method, config, card)
+        return
     weights = method.state_dict()  # type: ignore[attr-defined]
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f'.{folder.name}-') as new:
         (Path(new) / _CONFIG).write_text(json.dumps(config, indent=2) + '\n')
@@ -103,6 +108,19 @@ def save(folder: Path | str, method: DepthMethod, card: Card) -> None:
         for name in (_WEIGHTS, _CONFIG, _README):
             (Path(new) / name).replace(folder / name)
             shutil.copymode(__file__, folder / name)
+
+
+def _about(method: DepthMethod, card: Card) -> dict[str, Any]:
+    """What the checkpoint's JSON says."""
+    return {
+        'format': FORMAT,
+        'name': card.name,
+        'method': _method_name(method),
+        'licence': card.licence,
+        'source': card.source,
+        'architecture': dataclasses.asdict(method.config),  # type: ignore[attr-defined]
+        'calibration': dataclasses.asdict(card.calibration),
+    }
 
 
 def load(model: str | Path) -> Checkpoint:
@@ -115,6 +133,8 @@ def load(model: str | Path) -> Checkpoint:
         CheckpointError: names the file, the field or the tensor, its value and what was expected.
     """
     folder = find(model)
+    if latent_folder.is_latent_folder(folder):
+        return _load_latent(folder)
     name, config, card = _read_config(folder)
     method = METHODS[name](config)
     _load_weights(method, folder / _WEIGHTS)
@@ -184,7 +204,11 @@ def architecture(model: str | Path) -> torch.nn.Module:
         kind = presets[str(model)]
         config = kind.PRESETS[str(model)]()
     else:
-        name, config, _ = _read_config(find(model))
+        folder = find(model)
+        if latent_folder.is_latent_folder(folder):
+            network: Any = _load_latent(folder).method
+            return network.to('meta')
+        name, config, _ = _read_config(folder)
         kind = METHODS[name]
     with torch.device('meta'):
         return kind(config)
@@ -209,6 +233,71 @@ def parameter_counts(network: torch.nn.Module, depth: int = 2) -> dict[str, int]
     return counts
 
 
+# --- latent methods, in the layout of diffusers --------------------------------------------------
+
+
+def is_latent(kind: type) -> bool:
+    """Whether methods of this class are saved in the layout of diffusers."""
+    config = getattr(kind, 'Config', None)
+    return config is not None and any(f.name == 'latent' for f in dataclasses.fields(config))
+
+
+def _save_latent(folder: Path, method: Any, config: dict[str, Any], card: Card) -> None:
+    del config['architecture']['latent']
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f'.{folder.name}-') as name:
+        new = Path(name)
+        latent_folder.save(new, method.latent, metric=method.metric)
+        (new / _LATENT_CARD).write_text(json.dumps(config, indent=2) + '\n')
+        (new / _README).write_text(card.readme)
+        for path in sorted(new.rglob('*')):
+            if path.is_file():
+                shutil.copymode(__file__, path)
+                (folder / path.relative_to(new)).parent.mkdir(parents=True, exist_ok=True)
+                path.replace(folder / path.relative_to(new))
+
+
+def _load_latent(folder: Path) -> Checkpoint:
+    path = folder / _LATENT_CARD
+    relative = _is_relative(folder)
+    name, fields, card = _read_card(path) if path.is_file() else _read_marigold(folder, relative)
+    if not is_latent(METHODS[name]):
+        raise CheckpointError(f'{path}: a {name} comes with {_CONFIG} and {_WEIGHTS}')
+    known = {f.name for f in dataclasses.fields(METHODS[name].Config)} - {'latent'}
+    later = {f.name for f in dataclasses.fields(METHODS[name].Config) if f.metadata.get('later')}
+    _check_keys(fields, known, path, 'architecture', optional=later)
+    network = latent_folder.load(folder)
+    fields = {**fields, 'latent': network.config}
+    config = _from_dict(METHODS[name].Config, fields, path, 'architecture')
+    method = METHODS[name](config, network).eval()
+    method.metric = not relative
+    return Checkpoint(method, card)
+
+
+def _is_relative(folder: Path) -> bool:
+    """Whether depth is known up to scale and shift only, as Marigold's, whose index says so."""
+    index = latent_folder.read_index(folder)
+    return bool(index.get('scale_invariant', True) or index.get('shift_invariant', True))
+
+
+def _read_marigold(folder: Path, relative: bool) -> tuple[str, Any, Card]:
+    """What _read_card would say of a folder that only the index of diffusers describes.
+
+    What Marigold decodes is affine in depth: a linear code.
+    """
+    index = latent_folder.read_index(folder)
+    config = METHODS[_MARIGOLD].Config()
+    fields = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
+    del fields['latent']
+    if relative:
+        fields |= {'log_code': False, 'beyond': math.inf}
+    if steps := index.get('default_denoising_steps'):
+        fields['num_steps'] = steps
+    if width := index.get('default_processing_resolution'):
+        fields['working_pixels'] = round(width**2 / _MARIGOLD_ASPECT)
+    source = f'{index.get("_class_name", "diffusers")}, {"relative" if relative else "metric"}'
+    return _MARIGOLD, fields, Card(folder.name, 'see its README.md', source)
+
+
 # --- reading, strictly ------------------------------------------------------------------------
 
 
@@ -219,6 +308,16 @@ def _read_config(folder: Path) -> tuple[str, Any, Card]:
             raise CheckpointError(
                 f'checkpoint {folder} has no {name}, expected {_CONFIG} and {_WEIGHTS}'
             )
+    name, architecture, card = _read_card(path)
+    if is_latent(METHODS[name]):
+        raise CheckpointError(
+            f'{path}: a {name} comes with {latent_folder.INDEX} and {_LATENT_CARD}, as it is saved'
+        )
+    return name, _from_dict(METHODS[name].Config, architecture, path, 'architecture'), card
+
+
+def _read_card(path: Path) -> tuple[str, Any, Card]:
+    """Name of the method, the fields of its config, unchecked, and the card."""
     try:
         raw = json.loads(path.read_text())
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -231,9 +330,8 @@ def _read_config(folder: Path) -> tuple[str, Any, Card]:
         raise CheckpointError(
             f'{path}: method is {raw["method"]!r}, expected one of {", ".join(METHODS)}'
         )
-    config = _from_dict(METHODS[raw['method']].Config, raw['architecture'], path, 'architecture')
     calibration = _from_dict(Calibration, raw['calibration'], path, 'calibration')
-    readme = folder / _README
+    readme = path.parent / _README
     card = Card(
         raw['name'],
         raw['licence'],
@@ -241,7 +339,7 @@ def _read_config(folder: Path) -> tuple[str, Any, Card]:
         calibration,
         readme.read_text() if readme.is_file() else '',
     )
-    return raw['method'], config, card
+    return raw['method'], raw['architecture'], card
 
 
 def _from_dict(kind: type, raw: Any, path: Path, where: str) -> Any:
@@ -313,7 +411,11 @@ def _from_hub(hub_id: str) -> Path:
             f'pip install huggingface_hub'
         ) from None
     try:
-        folder = snapshot_download(hub_id, allow_patterns=[_CONFIG, _WEIGHTS, _README])
+        folder = snapshot_download(
+            hub_id,
+            allow_patterns=[_CONFIG, _WEIGHTS, _README, _LATENT_CARD, *latent_folder.PATTERNS],
+            ignore_patterns=list(latent_folder.EXCEPT),
+        )
     except Exception as error:  # the hub client has a wide family of errors; all end up here
         reason = str(error).strip().splitlines()[0]
         raise CheckpointError(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from .grin import Grin
+from .metricgold import MetricGold
 
 # Name in a checkpoint's config.json -> class: an nn.Module that is a DepthMethod, made from one
 # `config` of its class `Config`; PRESETS names some of those, SOURCE is where the method is from.
-METHODS: dict[str, type[Any]] = {'grin': Grin}
+METHODS: dict[str, type[Any]] = {'grin': Grin, 'metricgold': MetricGold}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import grin
+from . import grin, metricgold
 
 # By the names of METHODS; 'loss' is what is minimised, the other entries are its parts.
-OBJECTIVES = {'grin': grin.loss}
+OBJECTIVES = {'grin': grin.loss, 'metricgold': metricgold.loss}
