@@ -37,7 +37,6 @@ class Entry:
     edges: a file or (H, W) bool, True on depth boundaries that people labelled; None without.
     mask: a file or (H, W) bool, True where depth may be trusted; None for everywhere.
     pose: (4, 4) world_from_camera, the camera's frame being optical (x right, y down, z forward).
-    edges: a file or (H, W) bool, labelled depth boundaries.
     stamp: seconds. sequence: frames of one sequence follow each other in time.
     """
 
