@@ -38,6 +38,8 @@ from safetensors.torch import load_file, save_file
 from .calibration import Calibration
 from .errors import MetricDepthError
 from .methods import METHODS
+from .methods.coarse import UNCALIBRATED, Coarse, coarse_architecture, is_public, load_coarse
+from .methods.coarse_models import PUBLIC_MODELS, public_model
 from .nn import latent_folder
 from .types import DepthMethod
 
@@ -47,6 +49,11 @@ SHIPPED = Path(__file__).parent / 'checkpoints'
 SHIPPED_DEFAULT = 'grin-small'
 
 _CONFIG, _WEIGHTS, _README = 'config.json', 'model.safetensors', 'README.md'
+_PUBLIC_CARD = 'metric_depth.json'  # beside the files of a public depth model
+_HUB_FILES = [
+    _CONFIG, _PUBLIC_CARD, 'preprocessor_config.json', 'model*.safetensors',
+    'model.safetensors.index.json', _README,
+]  # fmt: skip
 _HUB_ID = re.compile(r'[\w.-]+/[\w.-]+')
 _LATENT_CARD = 'metric_depth.json'  # beside the parts of a latent method
 _MARIGOLD = 'metricgold'  # the method that a folder in the layout of diffusers has that says none
@@ -81,20 +88,31 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """One line of `metric-depth models`; checkpoint is None for a preset without weights."""
+    """One line of `metric-depth models`; checkpoint is None for a preset without weights.
+
+    parameters: None for a public model, whose weights are on the hub.
+    hub_id: of a public model, which is its name too.
+    quantity: 'metric depth' or 'relative disparity'. scenes: 'indoor', 'outdoor' or 'both'.
+    """
 
     name: str
     method: str
-    parameters: int
+    parameters: int | None
     licence: str
     source: str
     checkpoint: str | None
+    hub_id: str | None = None
+    quantity: str = 'metric depth'
+    scenes: str = 'both'
 
 
 def save(folder: Path | str, method: DepthMethod, card: Card) -> None:
     """Write a checkpoint; an older one in `folder` is replaced only once all is written."""
     folder = Path(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(method, Coarse):
+        _save_public(folder, method, card)
+        return
     config = _about(method, card)
     if is_latent(type(method)):
         _save_latent(folder, method, config, card)
@@ -123,16 +141,25 @@ def _about(method: DepthMethod, card: Card) -> dict[str, Any]:
     }
 
 
-def load(model: str | Path) -> Checkpoint:
+def load(model: str | Path, *, scale: float | None = None) -> Checkpoint:
     """The method, in eval mode on the CPU, and its card.
 
     Args:
-        model: a name that `metric-depth models` lists, a checkpoint folder, or a hub id.
+        model: a name that `metric-depth models` lists, a checkpoint folder, or a hub id; also of
+            a public depth model in the layout of transformers.
+        scale: metres, for a public model of relative disparity; see methods.coarse.Coarse.
 
     Raises:
+        CoarseError: a public model is not whole, or the scale does not fit it.
         CheckpointError: names the file, the field or the tensor, its value and what was expected.
     """
     folder = find(model)
+    if is_public(folder):
+        return _load_public(folder, model, scale)
+    if scale is not None:
+        raise CheckpointError(
+            f'scale is {scale}, but model {str(model)!r} is metric: leave the scale out'
+        )
     if latent_folder.is_latent_folder(folder):
         return _load_latent(folder)
     name, config, card = _read_config(folder)
@@ -187,6 +214,20 @@ def models() -> list[ModelEntry]:
                 entries.append(
                     ModelEntry(name, method, count, 'Apache-2.0', kind.SOURCE, checkpoint=None)
                 )
+    for public in PUBLIC_MODELS:
+        entries.append(
+            ModelEntry(
+                public.hub_id,
+                'coarse',
+                None,
+                public.licence,
+                public.family,
+                checkpoint=None,
+                hub_id=public.hub_id,
+                quantity='metric depth' if public.quantity.metric else 'relative disparity',
+                scenes=public.scenes,
+            )
+        )
     return entries
 
 
@@ -205,6 +246,8 @@ def architecture(model: str | Path) -> torch.nn.Module:
         config = kind.PRESETS[str(model)]()
     else:
         folder = find(model)
+        if is_public(folder):
+            return coarse_architecture(folder, name=_public_name(folder, model))
         if latent_folder.is_latent_folder(folder):
             network: Any = _load_latent(folder).method
             return network.to('meta')
@@ -231,6 +274,51 @@ def parameter_counts(network: torch.nn.Module, depth: int = 2) -> dict[str, int]
             inner = parameter_counts(child, depth - 1)
             counts |= {f'{name}.{key}': count for key, count in inner.items()}
     return counts
+
+
+# --- public depth models, in the layout of transformers -----------------------------------------
+
+
+def _public_name(folder: Path, model: str | Path) -> str:
+    """The hub id where `model` is one, else the name of the folder."""
+    return str(model) if public_model(str(model)) or not Path(model).is_dir() else folder.name
+
+
+def _load_public(folder: Path, model: str | Path, scale: float | None) -> Checkpoint:
+    name = _public_name(folder, model)
+    known = public_model(name)
+    licence = known.licence if known else 'see its README.md'
+    source = known.family if known else Coarse.SOURCE
+    calibration = UNCALIBRATED
+    own = folder / _PUBLIC_CARD
+    if own.is_file():
+        raw = _read_json(own)
+        _check_keys(raw, {'format', 'name', 'licence', 'source', 'scale', 'calibration'}, own)
+        if raw['format'] != FORMAT:
+            raise CheckpointError(f'{own}: format is {raw["format"]!r}, expected {FORMAT}')
+        calibration = _from_dict(Calibration, raw['calibration'], own, 'calibration')
+        name, licence, source = raw['name'], raw['licence'], raw['source']
+        scale = raw['scale'] if scale is None else scale
+    method = load_coarse(folder, name=name, scale=scale)
+    readme = folder / _README
+    text = readme.read_text() if readme.is_file() else ''
+    return Checkpoint(method, Card(name, licence, source, calibration, text))
+
+
+def _save_public(folder: Path, method: Coarse, card: Card) -> None:
+    folder.mkdir(exist_ok=True)
+    method.network.save_pretrained(folder, safe_serialization=True)  # type: ignore[operator]
+    method.processor.save_pretrained(folder)  # type: ignore[attr-defined]
+    about = {
+        'format': FORMAT,
+        'name': card.name,
+        'licence': card.licence,
+        'source': card.source,
+        'scale': method.scale,
+        'calibration': dataclasses.asdict(card.calibration),
+    }
+    (folder / _PUBLIC_CARD).write_text(json.dumps(about, indent=2) + '\n')
+    (folder / _README).write_text(card.readme)
 
 
 # --- latent methods, in the layout of diffusers --------------------------------------------------
@@ -318,10 +406,7 @@ def _read_config(folder: Path) -> tuple[str, Any, Card]:
 
 def _read_card(path: Path) -> tuple[str, Any, Card]:
     """Name of the method, the fields of its config, unchecked, and the card."""
-    try:
-        raw = json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise CheckpointError(f'{path} is not JSON: {error}') from None
+    raw = _read_json(path)
     fields = {'format', 'name', 'method', 'licence', 'source', 'architecture', 'calibration'}
     _check_keys(raw, fields, path)
     if raw['format'] != FORMAT:
@@ -340,6 +425,13 @@ def _read_card(path: Path) -> tuple[str, Any, Card]:
         readme.read_text() if readme.is_file() else '',
     )
     return raw['method'], raw['architecture'], card
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise CheckpointError(f'{path} is not JSON: {error}') from None
 
 
 def _from_dict(kind: type, raw: Any, path: Path, where: str) -> Any:
@@ -413,7 +505,7 @@ def _from_hub(hub_id: str) -> Path:
     try:
         folder = snapshot_download(
             hub_id,
-            allow_patterns=[_CONFIG, _WEIGHTS, _README, _LATENT_CARD, *latent_folder.PATTERNS],
+            allow_patterns=[*_HUB_FILES, *latent_folder.PATTERNS],
             ignore_patterns=list(latent_folder.EXCEPT),
         )
     except Exception as error:  # the hub client has a wide family of errors; all end up here

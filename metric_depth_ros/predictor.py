@@ -19,8 +19,15 @@ from torch import Tensor
 from . import checkpoint, geometry
 from .calibration import Calibration
 from .errors import MetricDepthError
+from .methods.coarse import Coarse
 from .targets import Targets, TargetsError, target_mask
-from .types import Camera, Conditioning, DepthMethod, DepthPrediction, Frame
+from .types import Camera, CoarseDepth, Conditioning, DepthMethod, DepthPrediction, Frame
+
+_COARSE_EXAMPLE = 'depth-anything/Depth-Anything-V2-Metric-Indoor-Small-hf'
+
+
+class CoarseModelError(MetricDepthError):
+    """A model that needs a coarse one, gets one it cannot use, or is fit for nothing else."""
 
 
 class Predictor:
@@ -36,8 +43,11 @@ class Predictor:
             what was predicted before, so that dropping a frame changes no other.
         device: where the method runs, 'cpu', 'cuda', 'cuda:1', ...; 'auto' takes a GPU if any.
         calibration: from the model's checkpoint.
+        coarse: the model whose depth the method refines, for methods that take one. Any model
+            but one that itself needs a coarse one; it may be of relative depth (load_coarse).
 
     Raises:
+        CoarseModelError: the method needs a coarse model and has none, or cannot use this one.
         MetricDepthError: an argument is out of its range, or the device does not exist.
     """
 
@@ -51,6 +61,7 @@ class Predictor:
         seed: int = 0,
         device: str | torch.device = 'auto',
         calibration: Calibration | None = None,
+        coarse: Predictor | None = None,
     ) -> None:
         if num_samples is not None and num_samples < 1:
             raise MetricDepthError(f'num_samples is {num_samples}, expected at least 1')
@@ -63,6 +74,13 @@ class Predictor:
         self.num_steps = num_steps
         self.seed = seed
         self.calibration = calibration or Calibration()
+        self.coarse = coarse
+        _check_coarse(self, coarse)
+
+    @property
+    def metric(self) -> bool:
+        """Whether it predicts metres; False for what is good as a coarse model alone."""
+        return getattr(self.method, 'metric', True)
 
     @torch.inference_mode()
     def __call__(self, frame: Frame, *, targets: Targets | None = None) -> DepthPrediction:
@@ -77,8 +95,11 @@ class Predictor:
         Raises:
             TargetsError: the targets are empty or outside the image, or this method predicts whole
                 images only.
+            CoarseModelError: the model is of relative depth, which is not metres.
             MetricDepthError: what the method raises on input it cannot take.
         """
+        if not self.metric:
+            raise CoarseModelError(_relative_alone(self.name))
         view = self.view_camera(frame.camera)
         pixels = geometry.view_pixels(view, frame.camera, device=self.device)
         asked = drawn = None
@@ -114,6 +135,8 @@ class Predictor:
         """The camera the method looks through: working size, and rectified if it must be."""
         if not self.method.takes_rays:
             camera = geometry.rectified_camera(camera)
+        if self.method.working_pixels is None:
+            return camera
         width, height = geometry.fit_size(
             camera.width, camera.height, self.method.working_pixels, self.method.multiple_of
         )
@@ -128,11 +151,67 @@ class Predictor:
             image = geometry.resample_image(image, pixels)
         rays = geometry.rays(view, device=self.device).permute(2, 0, 1)
         valid = rays[2] > 0
+        coarse = (
+            None
+            if self.coarse is None
+            else self.coarse.coarse_depth(frame, view, device=self.device)
+        )
         return Conditioning(
             image=geometry.resize_image(image, view.width, view.height),
             rays=torch.where(valid, rays, 0.0),
             valid=valid,
+            coarse=coarse,
         )
+
+    def coarse_depth(
+        self, frame: Frame, view: Camera, *, device: torch.device | None = None
+    ) -> CoarseDepth:
+        """What this model says of `frame`, for another method that looks through `view`."""
+        own = self.view_camera(frame.camera)
+        samples = self.method.draw(
+            self.condition(frame, own),
+            self.num_samples,
+            torch.Generator(self.device).manual_seed(self.seed),
+            num_steps=self.num_steps,
+        )
+        values = middle(samples).float()
+        pixels = geometry.view_pixels(own, view, device=self.device)
+        values, _ = geometry.resample_depth(values, values, pixels)
+        disparity = getattr(self.method, 'disparity', False)
+        return CoarseDepth(values.to(device), self.metric, disparity)
+
+
+def _check_coarse(predictor: Predictor, coarse: Predictor | None) -> None:
+    takes = getattr(predictor.method, 'takes_coarse', False)
+    if takes and coarse is None:
+        raise CoarseModelError(
+            f'model {predictor.name!r} refines a coarse depth: give it a coarse model, such as '
+            f'{_COARSE_EXAMPLE} (--coarse, or the parameter coarse of the node)'
+        )
+    if coarse is None:
+        return
+    if not takes:
+        raise CoarseModelError(
+            f'coarse is {coarse.name!r}, but model {predictor.name!r} takes no coarse model: '
+            f'leave coarse out'
+        )
+    if getattr(coarse.method, 'takes_coarse', False):
+        raise CoarseModelError(
+            f'coarse is {coarse.name!r}, which refines a coarse depth itself: expected a model '
+            f'that needs none, such as {_COARSE_EXAMPLE}'
+        )
+    if getattr(predictor.method, 'needs_metric_coarse', False) and not coarse.metric:
+        raise CoarseModelError(
+            f'coarse is {coarse.name!r}, whose depth is relative, but model {predictor.name!r} '
+            f'needs metres: choose a metric one, such as {_COARSE_EXAMPLE}, or give its scale'
+        )
+
+
+def _relative_alone(name: str) -> str:
+    return (
+        f'model {name!r} says relative disparity, expected a model of metric depth such as '
+        f'{_COARSE_EXAMPLE}: use it as the coarse model of another, or give its scale in metres'
+    )
 
 
 def _dilated(mask: Tensor, reach: int) -> Tensor:
@@ -160,22 +239,62 @@ def load_predictor(
     num_samples: int = 4,
     num_steps: int | None = None,
     seed: int = 0,
+    coarse: str | None = None,
+    scale: float | None = None,
 ) -> Predictor:
     """A Predictor with the weights and the calibration of `model`.
 
     Args:
-        model: a name that `metric-depth models` lists, a checkpoint folder, or a hub id.
+        model: a name that `metric-depth models` lists, a checkpoint folder, or a hub id; also of
+            a public depth model in the layout of transformers.
         device, num_samples, num_steps, seed: see Predictor.
+        coarse: likewise, for a model that refines a coarse depth.
+        scale: depth = scale / disparity, metres, of a public model of relative disparity: of
+            `coarse` if there is one, else of `model`.
 
     Raises:
         CheckpointError: the checkpoint is missing, incomplete or malformed.
+        CoarseModelError: model or coarse are of relative depth where metres are needed, or do not
+            fit together.
     """
-    loaded = checkpoint.load(model)
-    return Predictor(
+    guide = None if coarse is None else load_coarse(coarse, device=device, seed=seed, scale=scale)
+    loaded = checkpoint.load(model, scale=scale if coarse is None else None)
+    predictor = Predictor(
         loaded.method,
         name=loaded.card.name,
         num_samples=num_samples,
         num_steps=num_steps,
+        seed=seed,
+        device=device,
+        calibration=loaded.card.calibration,
+        coarse=guide,
+    )
+    if not predictor.metric:
+        raise CoarseModelError(_relative_alone(predictor.name))
+    return predictor
+
+
+def load_coarse(
+    model: str, *, device: str | torch.device = 'auto', seed: int = 0, scale: float | None = None
+) -> Predictor:
+    """A Predictor to be the coarse part of another; unlike load_predictor's it may be relative.
+
+    Raises:
+        CheckpointError: the checkpoint is missing, incomplete or malformed.
+        CoarseModelError: the model needs a coarse one itself.
+    """
+    loaded = checkpoint.load(model, scale=scale)
+    if getattr(loaded.method, 'takes_coarse', False):
+        raise CoarseModelError(
+            f'coarse is {model!r}, which refines a coarse depth itself: expected a model that '
+            f'needs none, such as {_COARSE_EXAMPLE}'
+        )
+    # One look: a method learns from coarse depth as the model says it, not from a median.
+    num_samples = 1 if isinstance(loaded.method, Coarse) else None
+    return Predictor(
+        loaded.method,
+        name=loaded.card.name,
+        num_samples=num_samples,
         seed=seed,
         device=device,
         calibration=loaded.card.calibration,

@@ -109,17 +109,32 @@ class Frame:
 
 
 @dataclass(frozen=True)
+class CoarseDepth:
+    """What a coarse model says of a view, for a method to refine.
+
+    values: (h, w) float. Metres along z if `metric`; else known up to a scale and a shift alone,
+        and then nearer is larger if `disparity`. NaN where there is no estimate.
+    """
+
+    values: Tensor
+    metric: bool = True
+    disparity: bool = False
+
+
+@dataclass(frozen=True)
 class Conditioning:
     """What a depth method may look at, at the size it works at. Made by the Predictor.
 
     image: (3, h, w) float, RGB in [-1, 1].
     rays: (3, h, w) float, unit viewing rays in the optical frame; 0 where `valid` is False.
     valid: (h, w) bool, pixels that the camera model gives a ray in front of the camera.
+    coarse: of the same view, for methods that take one; None for all others.
     """
 
     image: Tensor
     rays: Tensor
     valid: Tensor
+    coarse: CoarseDepth | None = None
 
 
 @dataclass(frozen=True)
@@ -152,15 +167,18 @@ class DepthMethod(Protocol):
     takes_rays: True if the method reads the camera through `Conditioning.rays` and so works on
         raw, distorted images; False if it wants rectified ones.
     working_pixels: about how many pixels the network was made for; the Predictor resizes the
-        image to that area, aspect kept.
+        image to that area, aspect kept. None for images as large as they come.
     multiple_of: h and w of the conditioning are multiples of this.
     num_samples: draws a prediction is made of, unless the caller says otherwise.
     takes_targets: True if `draw` can predict some of the pixels alone.
+
+    A method that refines a coarse depth also has `takes_coarse = True`, and unless it finds the
+    metres by itself `needs_metric_coarse = True`; then `Conditioning.coarse` is there.
     """
 
     takes_rays: bool
     takes_targets: bool
-    working_pixels: int
+    working_pixels: int | None
     multiple_of: int
     num_samples: int
 

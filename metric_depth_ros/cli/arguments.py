@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ..predictor import Predictor
 
-MODEL_HELP = 'a name of `metric-depth models`, or a checkpoint folder'
+MODEL_HELP = 'a name of `metric-depth models`, a checkpoint folder, or a hub id'
 
 
 def add_model_arguments(
     parser: argparse._ActionsContainer, *, several: bool = False, default: str | None = 'default'
 ) -> None:
-    """Add --model, --samples, --steps, --seed and --device.
+    """Add --model, --coarse, --scale, --samples, --steps, --seed and --device.
 
     Args:
         several: whether --model takes a list.
@@ -27,6 +27,18 @@ def add_model_arguments(
         )
     else:
         parser.add_argument('--model', default=default, metavar='M', help=MODEL_HELP)
+    parser.add_argument(
+        '--coarse',
+        metavar='M',
+        help='the model whose depth is refined, for a MODEL that needs one; likewise, or any '
+        'public depth model in the layout of transformers',
+    )
+    parser.add_argument(
+        '--scale',
+        type=float,
+        metavar='METRES',
+        help='makes a public model of relative disparity metric: depth = scale / disparity',
+    )
     parser.add_argument(
         '--samples',
         type=int,
@@ -46,6 +58,7 @@ def predictor_of(args: argparse.Namespace, model: str | None = None) -> Predicto
 
     Raises:
         CheckpointError: the checkpoint is missing, incomplete or malformed.
+        CoarseModelError: --model and --coarse do not fit together.
     """
     from ..predictor import load_predictor
 
@@ -55,4 +68,6 @@ def predictor_of(args: argparse.Namespace, model: str | None = None) -> Predicto
         num_samples=args.samples,
         num_steps=args.steps,
         seed=args.seed,
+        coarse=args.coarse,
+        scale=args.scale,
     )

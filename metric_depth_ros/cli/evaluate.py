@@ -180,7 +180,9 @@ def _sources(args: argparse.Namespace, sets: Sequence[FrameSet]) -> Iterator[Sou
         if args.regression and has_coarse(predictor):
             yield unlike_others(CoarseSource(predictor))
         elif args.regression:
-            raise MetricDepthError(f'--regression: model {predictor.name!r} says nothing without')
+            raise MetricDepthError(
+                f'--regression: model {predictor.name!r} has nothing to say without diffusion'
+            )
     if args.predictions:
         names = [file.name for frames in sets for file in frames]
         for folder in args.predictions:

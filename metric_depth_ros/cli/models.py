@@ -11,7 +11,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser(
         'models',
         help='list the known models',
-        description='List every known model: shipped checkpoints and presets without weights. '
+        description='List every known model: shipped checkpoints, presets without weights, and '
+        'public depth models, which are fetched from the hub when first used. '
         'With a MODEL, list its modules and how many parameters each has.',
         epilog='example: metric-depth models --json | jq .[0].checkpoint; '
         'metric-depth models grin',
@@ -42,17 +43,19 @@ def _show_all(*, as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table('name', 'method', 'licence', 'source', 'checkpoint')
+    table = Table('name', 'method', 'predicts', 'scenes', 'licence', 'source', 'checkpoint')
     table.add_column('parameters', justify='right')
     for entry in entries:
         default = ' (default)' if entry.name == checkpoint.SHIPPED_DEFAULT else ''
         table.add_row(
             entry.name + default,
             entry.method,
+            entry.quantity,
+            entry.scenes,
             entry.licence,
             entry.source,
-            entry.checkpoint or 'none: train it',
-            f'{entry.parameters:,}',
+            entry.checkpoint or ('on the hub' if entry.hub_id else 'none: train it'),
+            '' if entry.parameters is None else f'{entry.parameters:,}',
         )
     Console().print(table)
 

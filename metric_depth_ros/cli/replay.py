@@ -150,6 +150,8 @@ def _replay_live(
             topics,
             parameters=Parameters(
                 model=args.model,
+                coarse=args.coarse or '',
+                scale=args.scale or 0.0,
                 device=args.device,
                 samples=args.samples or Parameters.samples,
                 steps=args.steps or 0,

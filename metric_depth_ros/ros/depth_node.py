@@ -204,6 +204,8 @@ class DepthNode(LifecycleNode):
                 num_samples=chosen.samples,
                 num_steps=chosen.steps or None,
                 seed=chosen.seed,
+                coarse=chosen.coarse or None,
+                scale=chosen.scale or None,
             )
             self._outputs = Outputs(self, _QOS[chosen.qos_publish], self._predictor.name)
         except (MetricDepthError, OSError) as error:

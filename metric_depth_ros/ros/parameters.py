@@ -31,6 +31,7 @@ class Rule:
     choices: the values a string may have; empty for any.
     low, high: the inclusive range of a number.
     live: may change while the node is configured; otherwise `cleanup` must come first.
+    optional: the empty string is allowed, and means none.
     """
 
     description: str
@@ -38,6 +39,7 @@ class Rule:
     low: float | None = None
     high: float | None = None
     live: bool = False
+    optional: bool = False
 
     @property
     def constraints(self) -> str:
@@ -57,6 +59,15 @@ class Parameters:
 
     model: str = _parameter(
         'default', 'a model that `metric-depth models` lists, or a checkpoint folder'
+    )
+    coarse: str = _parameter(
+        '', 'the model whose depth is refined, for a model that needs one', optional=True
+    )
+    scale: float = _parameter(
+        0.0,
+        'depth = scale / disparity, metres, of a public model of relative disparity; 0 = none',
+        low=0.0,
+        high=1e9,
     )
     device: str = _parameter('auto', 'where the network runs: auto, cpu, cuda, cuda:1 ...')
     image_transport: str = _parameter(
@@ -128,7 +139,7 @@ def check(name: str, value: Any) -> None:
     elif allowed.low is not None and allowed.high is not None:
         good = allowed.low <= value <= allowed.high  # False for NaN
     else:
-        good = value != ''
+        good = allowed.optional or value != ''
     if not good:
         expected = allowed.constraints or 'not an empty string'
         raise ParameterError(f'parameter {name} is {value!r}, expected {expected}')

@@ -39,7 +39,8 @@ def test_every_command_has_help_with_an_example(
 def test_models_as_json(capsys: pytest.CaptureFixture) -> None:
     assert main(['models', '--json']) == 0
     entries = json.loads(capsys.readouterr().out)
-    keys = {'name', 'method', 'parameters', 'licence', 'source', 'checkpoint'}
+    keys = {'name', 'method', 'parameters', 'licence', 'source', 'checkpoint', 'hub_id',
+            'quantity', 'scenes'}  # fmt: skip
     assert all(entry.keys() == keys for entry in entries)
     assert {'grin', 'grin-small'} <= {entry['name'] for entry in entries}
 
