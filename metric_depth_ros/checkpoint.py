@@ -41,6 +41,7 @@ from .methods import METHODS
 from .methods.coarse import UNCALIBRATED, Coarse, coarse_architecture, is_public, load_coarse
 from .methods.coarse_models import PUBLIC_MODELS, public_model
 from .nn import latent_folder
+from .nn.latent import MissingLibraryError
 from .types import DepthMethod
 
 FORMAT = 1
@@ -209,8 +210,11 @@ def models() -> list[ModelEntry]:
     for method, kind in METHODS.items():
         for name, config in kind.PRESETS.items():
             if name not in {entry.name for entry in entries}:
-                with torch.device('meta'):
-                    count = sum(p.numel() for p in kind(config()).parameters())
+                try:
+                    with torch.device('meta'):
+                        count = sum(p.numel() for p in kind(config()).parameters())
+                except MissingLibraryError:  # nobody who lacks it can use this one
+                    continue
                 entries.append(
                     ModelEntry(name, method, count, 'Apache-2.0', kind.SOURCE, checkpoint=None)
                 )

@@ -23,6 +23,10 @@ class LatentError(MetricDepthError):
     """A latent network that cannot be, or a folder that does not hold one."""
 
 
+class MissingLibraryError(LatentError):
+    """diffusers is not installed."""
+
+
 @dataclass(frozen=True)
 class LatentConfig:
     """Sizes of a latent network, in diffusers' own words.
@@ -182,7 +186,7 @@ class LatentNetwork(nn.Module):
         return self.decode(latents).mean(dim=1).clamp(-1, 1).float()
 
     def predict(self, noisy: Tensor, t: Tensor, condition: Tensor) -> Tensor:
-        """What the denoiser says of noisy latents (B, C, ...), see the scheduler's prediction_type.
+        """What the denoiser says of noisy latents (B, C, ...): what `target` is of true ones.
 
         Args:
             t: (B,) or scalar times. condition: (B, D, ...) latents that stand before the noisy.
@@ -217,7 +221,7 @@ class LatentNetwork(nn.Module):
         return self.scheduler.add_noise(data, noise, t)
 
     def target(self, data: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-        """What `predict` should say."""
+        """What `predict` should say, by the scheduler's prediction_type."""
         kind = self.scheduler.config.prediction_type
         if kind == 'v_prediction':
             alphas = self.scheduler.alphas_cumprod.to(data.device)[t].to(data.dtype)
@@ -314,12 +318,12 @@ def import_diffusers() -> Any:
     """The library.
 
     Raises:
-        LatentError: it is not installed.
+        MissingLibraryError: it is not installed.
     """
     try:
         import diffusers
     except ImportError:
-        raise LatentError(
+        raise MissingLibraryError(
             "latent methods need diffusers: pip install 'metric_depth_ros[models]'"
         ) from None
     return diffusers

@@ -23,9 +23,10 @@ from typing import Any
 
 import torch
 
-from ..checkpoint import Card, save
+from ..checkpoint import Card, find, save
 from ..errors import MetricDepthError
 from ..methods import METHODS
+from ..nn import latent_folder
 from .curve import Curve
 from .data import FramePool
 from .feed import Feed
@@ -87,7 +88,7 @@ def train(
         feed = Feed(recipe, sources)
 
         torch.manual_seed(recipe.seed)  # the initial weights; nothing later uses this generator
-        method = METHODS[recipe.method](recipe.architecture()).to(workers.device)
+        method = initial_method(recipe).to(workers.device)
         run = Run(recipe, method, workers)
         curve = Curve(out / 'curve.jsonl')
         step = run.load(state_file, curve) if state_file.exists() else curve.start()
@@ -109,6 +110,18 @@ def train(
         if workers.first:
             _finish(recipe, out, run, heldout, curve, show)
     return out / 'checkpoint'
+
+
+def initial_method(recipe: Recipe) -> Any:
+    """The method as training begins: random, or with the weights of the recipe's `base`.
+
+    Raises:
+        MetricDepthError: there is no such base, or it does not fit.
+    """
+    kind, config = METHODS[recipe.method], recipe.architecture()
+    if recipe.base is None:
+        return kind(config)
+    return kind.on(latent_folder.load(find(recipe.base)), config)
 
 
 class _OutOfTimeError(Exception):

@@ -142,7 +142,8 @@ class Recipe:
     """One run.
 
     name: of the model it makes. method, preset: the architecture (see METHODS); config: fields
-        of it to change, nested ones as mappings.
+        of it to change, nested ones as mappings. base: for latent methods, the folder or the hub
+        id of a model in the layout of diffusers whose weights training begins with.
     data: what it learns from, each source with its weight; stages: a curriculum, in order, all
         steps together; none for the same all the way. validation: what the error bar is
         fitted on and the curve shows, from the held-out split, never trained on.
@@ -184,6 +185,7 @@ class Recipe:
     optimizer: str = 'adamw'
     accumulate: int = 1
     stages: tuple[Stage, ...] = ()
+    base: str | None = None
 
     def __post_init__(self) -> None:
         self._expect('method', self.method in METHODS, f'one of {", ".join(METHODS)}')
@@ -202,6 +204,8 @@ class Recipe:
         self._check_size('', self.width, self.height)
         self._expect('data', sum(s.weight for s in self.data) > 0, 'a source of weight above 0')
         self._check_stages()
+        latent = hasattr(METHODS[self.method], 'on')
+        self._expect('base', self.base is None or latent, f'none for the method {self.method}')
         self.architecture()
 
     def architecture(self) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,12 +23,15 @@ from metric_depth_ros.nn.latent import (
     LatentConfig,
     LatentError,
     LatentNetwork,
+    import_diffusers,
     multi_resolution_noise,
     widen,
 )
 from metric_depth_ros.predictor import Predictor, load_predictor
 from metric_depth_ros.training.batch import Batch
+from metric_depth_ros.training.loop import initial_method
 from metric_depth_ros.training.objectives.metricgold import loss
+from metric_depth_ros.training.recipe import RecipeError, load_recipe
 from metric_depth_ros.types import Camera, Conditioning, Frame
 
 diffusers = pytest.importorskip('diffusers')
@@ -232,6 +236,18 @@ def test_fine_tuning_begins_with_stable_diffusion(stable_diffusion: Path) -> Non
         widen(network, 12)
 
 
+def test_a_recipe_begins_with_its_base(stable_diffusion: Path) -> None:
+    recipe = replace(load_recipe('metricgold-small'), base=str(stable_diffusion))
+    method = initial_method(recipe)
+    found = method.latent.unet.conv_in.weight
+    path = stable_diffusion / 'unet' / 'diffusion_pytorch_model.safetensors'
+    expected = load_file(path)['conv_in.weight'] / 2
+    assert torch.equal(found, torch.cat([expected, expected], dim=1))
+    assert method.config.num_steps == MetricGoldConfig.small().num_steps
+    with pytest.raises(RecipeError, match="base is 'x', expected none for the method grin"):
+        replace(load_recipe('grin-small'), base='x')
+
+
 def test_lotus_is_told_its_task(tmp_path: Path) -> None:
     folder = write_model(tmp_path / 'lotus', kind='lotus')
     network = latent_folder.load(folder)
@@ -242,6 +258,27 @@ def test_lotus_is_told_its_task(tmp_path: Path) -> None:
         expected = network.unet(torch.cat([condition, noisy], 1), 999, prompt, task).sample
         found = network.predict(noisy, torch.tensor(999), condition)
     torch.testing.assert_close(found, expected)
+
+
+def test_relative_depth_is_not_taken_for_metres(marigold: Path) -> None:
+    with pytest.raises(MetricDepthError, match="model 'marigold' says relative"):
+        load_predictor(str(marigold), device='cpu')
+
+
+def test_without_diffusers_the_other_models_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, 'diffusers', None)
+    import_diffusers.cache_clear()
+    with pytest.raises(LatentError, match=r'need diffusers: pip install'):
+        MetricGold(MetricGoldConfig.tiny())
+    names = {entry.name for entry in checkpoint.models()}
+    assert 'grin' in names
+    assert 'metricgold' not in names
+
+
+def test_the_presets_are_listed_with_their_size() -> None:
+    entries = {entry.name: entry for entry in checkpoint.models()}
+    assert entries['metricgold'].parameters == 865_910_724 + 4 * 320 * 9 + 83_653_863
+    assert entries['metricgold-small'].parameters < 6e6
 
 
 def test_a_published_folder_without_a_part(copy: Path) -> None:
