@@ -68,7 +68,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     model = parser.add_argument_group('models')
     add_model_arguments(model, several=True, default=None)
     model.add_argument(
-        '--regression', action='store_true',
+        '--regression',
+        action='store_true',
         help='also score what each model says without diffusion',
     )
     model.add_argument(
@@ -256,12 +257,15 @@ def _fit(args: argparse.Namespace, sets: Sequence[FrameSet]) -> int:
     with progress_bars() as bars:
         task = bars.add_task('predicting', total=sum(len(frames) for frames in sets))
         fit = fit_error_bar(predictor, sets, progress=lambda: bars.advance(task))
-    save_calibrated(args.fit_calibration, args.model[0], fit.calibration)
+    scale = args.scale if args.coarse is None else None  # else it is the coarse model's
+    save_calibrated(args.fit_calibration, args.model[0], fit.calibration, scale=scale)
     for name, before, after in (
         ('within one sigma', fit.before.coverage_1, fit.after.coverage_1),
         ('within two sigma', fit.before.coverage_2, fit.after.coverage_2),
     ):
         print(f'{name}: {before:.1%} before, {after:.1%} now')
+    if not fit.is_better:
+        print('no better than before: take more frames, and more different ones')
     for missing in fit.unused:
         print(f'not used: {missing.name}: {missing.reason}')
     print(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .. import checkpoint, geometry
-from ..calibration import Calibration, edges, fit_calibration, spread
+from ..calibration import ONE_SIGMA, Calibration, edges, fit_calibration, spread
 from ..errors import MetricDepthError
 from ..predictor import Predictor, middle
 from .datasets import Sample
@@ -36,6 +36,12 @@ class ErrorBarFit:
     fitted_on: int
     judged_on: int
     unused: tuple[Unscored, ...]
+
+    @property
+    def is_better(self) -> bool:
+        """Whether the new one is nearer to 68 % within one sigma on the judged frames."""
+        before, after = (abs(s.coverage_1 - ONE_SIGMA) for s in (self.before, self.after))
+        return after < before
 
 
 def fit_error_bar(
@@ -74,9 +80,11 @@ def fit_error_bar(
     )
 
 
-def save_calibrated(folder: Path, model: str | Path, calibration: Calibration) -> None:
-    """Write a checkpoint like that of `model`, with this error bar."""
-    loaded = checkpoint.load(model)
+def save_calibrated(
+    folder: Path, model: str | Path, calibration: Calibration, *, scale: float | None = None
+) -> None:
+    """Write a checkpoint like that of `model` (with this `scale`), with this error bar."""
+    loaded = checkpoint.load(model, scale=scale)
     checkpoint.save(folder, loaded.method, replace(loaded.card, calibration=calibration))
 
 

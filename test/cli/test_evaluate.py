@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +105,10 @@ def test_the_error_bar_is_fitted_and_kept(
     assert main([*command, '--fit-calibration', str(fitted)]) == 0
     printed = capsys.readouterr().out
     assert 'fitted on 3 frames, judged on 3 others' in printed
+    within = re.search(r'within one sigma: ([\d.]+)% before, ([\d.]+)% now', printed)
+    assert within is not None
+    before, now = (abs(float(share) - 68.27) for share in within.groups())
+    assert ('no better than before' in printed) == (now >= before)
     old, new = checkpoint.load(model), checkpoint.load(fitted)
     assert new.card.calibration != old.card.calibration
     assert new.card.name == old.card.name
