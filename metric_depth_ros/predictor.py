@@ -236,7 +236,7 @@ def load_predictor(
     model: str = checkpoint.DEFAULT_MODEL,
     *,
     device: str | torch.device = 'auto',
-    num_samples: int = 4,
+    num_samples: int | None = 4,
     num_steps: int | None = None,
     seed: int = 0,
     coarse: str | None = None,

@@ -178,9 +178,11 @@ class DepthMethod(Protocol):
 
     takes_rays: bool
     takes_targets: bool
-    working_pixels: int | None
     multiple_of: int
     num_samples: int
+
+    @property
+    def working_pixels(self) -> int | None: ...
 
     def draw(
         self,

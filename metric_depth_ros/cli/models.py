@@ -41,9 +41,10 @@ def _show_all(*, as_json: bool) -> None:
         return
 
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table('name', 'method', 'predicts', 'scenes', 'licence', 'source', 'checkpoint')
+    name = Column('name', overflow='fold')  # to be copied whole
+    table = Table(name, 'method', 'predicts', 'scenes', 'licence', 'source', 'checkpoint')
     table.add_column('parameters', justify='right')
     for entry in entries:
         default = ' (default)' if entry.name == checkpoint.SHIPPED_DEFAULT else ''

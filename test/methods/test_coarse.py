@@ -6,6 +6,7 @@ import json
 import math
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from metric_depth_ros import checkpoint
 from metric_depth_ros.calibration import Calibration
 from metric_depth_ros.checkpoint import CheckpointError
+from metric_depth_ros.cli.main import main
 from metric_depth_ros.errors import MetricDepthError
 from metric_depth_ros.methods.coarse import CoarseError
 from metric_depth_ros.methods.coarse_models import (
@@ -23,7 +25,6 @@ from metric_depth_ros.methods.coarse_models import (
     RELATIVE_DISPARITY,
     public_model,
 )
-from metric_depth_ros.methods.grin import Grin
 from metric_depth_ros.predictor import (
     CoarseModelError,
     Predictor,
@@ -231,6 +232,24 @@ def test_where_a_coarse_model_does_not_fit(folders: dict[str, Path]) -> None:
         Predictor(Refiner(), name='outer', device='cpu', coarse=chained)
 
 
+def test_on_the_command_line(
+    folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    image = tmp_path / 'seen.png'
+    cv2.imwrite(str(image), frame().image.flip(-1).numpy())
+    command = ['predict', str(image), '--camera', '80,80,47.5,35.5', '--out', str(tmp_path)]
+    options = ['--model', str(folders['dpt']), '--scale', '3', '--samples', '1']
+    assert main([*command, *options, '--device', 'cpu']) == 0
+    disparity = by_transformers(folders['dpt'], 'dpt', frame().image)
+    written = torch.from_numpy(np.load(tmp_path / 'seen_depth.npy'))
+    torch.testing.assert_close(written, 3 / disparity, rtol=1e-4, atol=1e-5)
+    capsys.readouterr()
+    assert main([*command, '--model', str(folders['dpt'])]) == 2
+    assert "model 'dpt' says relative disparity" in capsys.readouterr().err
+    assert main([*command, '--coarse', str(folders['dpt'])]) == 2
+    assert "'grin-small' takes no coarse model: leave coarse out" in capsys.readouterr().err
+
+
 # --- folders ----------------------------------------------------------------------------------
 
 
@@ -349,7 +368,6 @@ def test_what_one_is_made_of(folders: dict[str, Path]) -> None:
     network = checkpoint.architecture(folders['glpn'])
     real = checkpoint.load(folders['glpn']).method
     assert isinstance(real, nn.Module)
-    assert not isinstance(real, Grin)
     assert sum(p.numel() for p in network.parameters()) == sum(
         p.numel() for p in real.parameters()
     )
