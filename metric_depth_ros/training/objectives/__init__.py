@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from torch import Tensor
+
 from . import grin, metricgold
 
 # By the names of METHODS; 'loss' is what is minimised, the other entries are its parts.
-OBJECTIVES = {'grin': grin.loss, 'metricgold': metricgold.loss}
+OBJECTIVES: dict[str, Callable[..., dict[str, Tensor]]] = {
+    'grin': grin.loss,
+    'metricgold': metricgold.loss,
+}
