@@ -320,6 +320,32 @@ def test_pickled_weights_are_not_read(copy: Path) -> None:
         latent_folder.load(copy)
 
 
+def test_the_older_names_of_stable_diffusion_2_s_autoencoder(copy: Path, marigold: Path) -> None:
+    path = copy / 'vae' / 'diffusion_pytorch_model.safetensors'
+    older = {'to_q': 'query', 'to_k': 'key', 'to_v': 'value', 'to_out.0': 'proj_attn'}
+    renamed = {}
+    for key, value in load_file(path).items():
+        name = key
+        for new, old in older.items():
+            name = name.replace(f'.{new}.', f'.{old}.')
+        renamed[name] = value
+    assert any('.proj_attn.' in name for name in renamed)
+    save_file(renamed, path)
+    found = latent_folder.load(copy).vae.state_dict()
+    for key, value in latent_folder.load(marigold).vae.state_dict().items():
+        assert torch.equal(found[key], value), key
+
+
+def test_half_precision_weights_alone(copy: Path) -> None:
+    for part in ('unet', 'vae'):
+        path = copy / part / 'diffusion_pytorch_model.safetensors'
+        weights = {k: v.half() for k, v in load_file(path).items()}
+        save_file(weights, path.with_name('diffusion_pytorch_model.fp16.safetensors'))
+        path.unlink()
+    network = latent_folder.load(copy)
+    assert {p.dtype for p in network.parameters()} == {torch.float32}
+
+
 def test_a_network_of_another_kind(copy: Path) -> None:
     path = copy / 'unet' / 'config.json'
     path.write_text(json.dumps({**json.loads(path.read_text()), '_class_name': 'Transformer'}))
