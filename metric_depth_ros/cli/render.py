@@ -74,7 +74,8 @@ def run(args: argparse.Namespace) -> int:
     if args.bag:
         written = export.write_bag(frames, args.out)
     else:
-        written = export.write_manifest(frames, args.out, f'{args.scenes}-{args.seed}')
+        name = f'{args.scenes}-{args.seed}' if args.sequence else ''
+        written = export.write_manifest(frames, args.out, name)
     for _ in track(written, 'rendering', total=args.frames):
         pass
     print(args.out if args.bag else args.out / 'manifest.jsonl')

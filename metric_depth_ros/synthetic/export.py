@@ -72,7 +72,7 @@ def write_manifest(frames: Iterable[SequenceFrame], folder: Path, sequence: str)
     Depth is +inf for the sky and NaN where it is not known.
 
     Args:
-        sequence: what the manifest calls the sequence the frames belong to.
+        sequence: what the manifest calls the sequence the frames belong to; '' of separate ones.
     """
     for name in ('rgb', 'depth'):
         (folder / name).mkdir(parents=True, exist_ok=True)
