@@ -310,9 +310,6 @@ def _load_public(folder: Path, model: str | Path, scale: float | None) -> Checkp
 
 
 def _save_public(folder: Path, method: Coarse, card: Card) -> None:
-    folder.mkdir(exist_ok=True)
-    method.network.save_pretrained(folder, safe_serialization=True)  # type: ignore[operator]
-    method.processor.save_pretrained(folder)  # type: ignore[attr-defined]
     about = {
         'format': FORMAT,
         'name': card.name,
@@ -321,8 +318,15 @@ def _save_public(folder: Path, method: Coarse, card: Card) -> None:
         'scale': method.scale,
         'calibration': dataclasses.asdict(card.calibration),
     }
-    (folder / _PUBLIC_CARD).write_text(json.dumps(about, indent=2) + '\n')
-    (folder / _README).write_text(card.readme)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f'.{folder.name}-') as new:
+        method.network.save_pretrained(new)  # type: ignore[operator]
+        method.processor.save_pretrained(Path(new))  # type: ignore[attr-defined]
+        (Path(new) / _PUBLIC_CARD).write_text(json.dumps(about, indent=2) + '\n')
+        (Path(new) / _README).write_text(card.readme)
+        folder.mkdir(exist_ok=True)
+        for path in sorted(Path(new).iterdir()):
+            path.replace(folder / path.name)
+            shutil.copymode(__file__, folder / path.name)
 
 
 # --- latent methods, in the layout of diffusers --------------------------------------------------
