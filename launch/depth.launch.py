@@ -20,6 +20,7 @@ PROFILE_VARIABLE = 'FASTDDS_DEFAULT_PROFILES_FILE'
 # Overrides of params_file; empty leaves what the file says.
 OVERRIDES = {
     'model': 'a model that `metric-depth models` lists, or a checkpoint folder',
+    'coarse': 'the model whose depth is refined, for a model that needs one',
     'device': 'auto, cpu, cuda, cuda:1 ...',
     'compressed': 'true: subscribe to IMAGE/compressed',
 }
