@@ -43,22 +43,27 @@ def _show_all(*, as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Column, Table
 
-    name = Column('name', overflow='fold')  # to be copied whole
-    table = Table(name, 'method', 'predicts', 'scenes', 'licence', 'source', 'checkpoint')
-    table.add_column('parameters', justify='right')
+    own = Table('name', 'method', 'licence', 'source', 'checkpoint')
+    own.add_column('parameters', justify='right')
+    whole = [Column(title, no_wrap=True) for title in ('on the hub', 'depth', 'scenes')]
+    public = Table(*whole, Column('licence', overflow='fold'), box=None)
     for entry in entries:
+        if entry.hub_id is not None:
+            kind, _ = entry.quantity.split()
+            public.add_row(entry.hub_id, kind, entry.scenes, entry.licence)
+            continue
         default = ' (default)' if entry.name == checkpoint.SHIPPED_DEFAULT else ''
-        table.add_row(
+        own.add_row(
             entry.name + default,
             entry.method,
-            entry.quantity,
-            entry.scenes,
             entry.licence,
             entry.source,
-            entry.checkpoint or ('on the hub' if entry.hub_id else 'none: train it'),
-            '' if entry.parameters is None else f'{entry.parameters:,}',
+            entry.checkpoint or 'none: train it',
+            f'{entry.parameters:,}',
         )
-    Console().print(table)
+    console = Console()
+    console.print(own)
+    console.print(public)
 
 
 def _show_one(model: str, *, as_json: bool) -> None:
