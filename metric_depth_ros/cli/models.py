@@ -41,16 +41,12 @@ def _show_all(*, as_json: bool) -> None:
         return
 
     from rich.console import Console
-    from rich.table import Column, Table
+    from rich.table import Table
 
     own = Table('name', 'method', 'licence', 'source', 'checkpoint')
     own.add_column('parameters', justify='right')
-    whole = [Column(title, no_wrap=True) for title in ('on the hub', 'depth', 'scenes')]
-    public = Table(*whole, Column('licence', overflow='fold'), box=None)
     for entry in entries:
         if entry.hub_id is not None:
-            kind, _ = entry.quantity.split()
-            public.add_row(entry.hub_id, kind, entry.scenes, entry.licence)
             continue
         default = ' (default)' if entry.name == checkpoint.SHIPPED_DEFAULT else ''
         own.add_row(
@@ -61,9 +57,13 @@ def _show_all(*, as_json: bool) -> None:
             entry.checkpoint or 'none: train it',
             f'{entry.parameters:,}',
         )
-    console = Console()
-    console.print(own)
-    console.print(public)
+    Console().print(own)
+    # Lines rather than a table, which would cut the ids where a terminal is narrow.
+    print('On the hub, fetched when first used:')
+    for entry in entries:
+        if entry.hub_id is not None:
+            kind = entry.quantity.split()[0]
+            print(f'  {entry.hub_id:<54} {kind:<8} {entry.scenes:<7} {entry.licence}')
 
 
 def _show_one(model: str, *, as_json: bool) -> None:
