@@ -63,7 +63,7 @@ def _show_all(*, as_json: bool) -> None:
     for entry in entries:
         if entry.hub_id is not None:
             kind = entry.quantity.split()[0]
-            print(f'  {entry.hub_id:<54} {kind:<8} {entry.scenes:<7} {entry.licence}')
+            print(f'  {entry.hub_id:<57} {kind:<8} {entry.scenes:<7} {entry.licence}')
 
 
 def _show_one(model: str, *, as_json: bool) -> None:
