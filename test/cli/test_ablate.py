@@ -26,6 +26,7 @@ variants:
 """
 
 
+@pytest.mark.slow
 def test_a_suite_as_json(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
