@@ -83,5 +83,7 @@ def joined(device: torch.device) -> Iterator[Workers]:
     distributed.init_process_group(backend, timeout=_PATIENCE)
     try:
         yield Workers(device, distributed.get_rank(), count)
+        # Leave together: who finds the others gone while it still listens is aborted.
+        distributed.barrier()
     finally:
         distributed.destroy_process_group()
