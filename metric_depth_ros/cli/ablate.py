@@ -35,23 +35,16 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.markdown import Markdown
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bars
 
     from ..predictor import find_device
     from ..training.ablation import ablate
     from ..training.loop import Progress
     from ..training.suite import load_suite
+    from .progress import progress_bars
     from .train import Interruption
 
     suite = load_suite(args.suite)
-    columns = (
-        TextColumn('{task.description}'),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Bars(*columns, console=Console(stderr=True)) as bars, Interruption() as interruption:
+    with progress_bars() as bars, Interruption() as interruption:
         tasks = {}
 
         def show(name: str, progress: Progress) -> None:
