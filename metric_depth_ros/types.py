@@ -136,6 +136,14 @@ class Conditioning:
     valid: Tensor
     coarse: CoarseDepth | None = None
 
+    def expect_multiple_of(self, pixels: int) -> None:
+        """Nothing, or a MetricDepthError if h or w is no multiple of `pixels`."""
+        h, w = self.valid.shape
+        if h % pixels or w % pixels:
+            raise MetricDepthError(
+                f'conditioning is {w}x{h}, expected multiples of {pixels} pixels'
+            )
+
 
 @dataclass(frozen=True)
 class DepthPrediction:

@@ -399,11 +399,7 @@ class Grin(nn.Module):
         return self.from_data(data, centre)
 
     def _check_draw(self, conditioning: Conditioning, num_samples: int, num_steps: int) -> None:
-        h, w = conditioning.valid.shape
-        if h % self.multiple_of or w % self.multiple_of:
-            raise MetricDepthError(
-                f'conditioning is {w}x{h}, expected multiples of {self.multiple_of} pixels'
-            )
+        conditioning.expect_multiple_of(self.multiple_of)
         for name, value in (('num_samples', num_samples), ('num_steps', num_steps)):
             if value < 1:
                 raise MetricDepthError(f'{name} is {value}, expected at least 1')

@@ -217,11 +217,7 @@ class MetricGold(nn.Module):
         return torch.cat(codes)
 
     def _check_draw(self, conditioning: Conditioning, num_samples: int, num_steps: int) -> None:
-        h, w = conditioning.valid.shape
-        if h % self.multiple_of or w % self.multiple_of:
-            raise MetricDepthError(
-                f'conditioning is {w}x{h}, expected multiples of {self.multiple_of} pixels'
-            )
+        conditioning.expect_multiple_of(self.multiple_of)
         if num_samples < 1:
             raise MetricDepthError(f'num_samples is {num_samples}, expected at least 1')
         most = self.latent.num_train_steps
