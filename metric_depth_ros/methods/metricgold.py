@@ -78,7 +78,7 @@ class MetricGoldConfig:
         return cls(
             latent=LatentConfig.small(),
             train_vae=True,
-            vae_share=0.5,
+            vae_share=1.0,
             num_steps=4,
             num_samples=4,
             working_pixels=128 * 96,

@@ -62,23 +62,54 @@ def diffusion_loss(
 def autoencoder_losses(
     method: MetricGold, batch: Batch, codes: Tensor, known: Tensor, generator: torch.Generator
 ) -> dict[str, Tensor]:
-    """Losses of the autoencoder, which sees images and coded depth in one batch.
+    """Losses of the autoencoder on a part of images and coded depth, in one batch.
 
     'scale' keeps the latents at unit size, the size of the noise.
     """
     vae = method.latent.vae
-    pictures = torch.cat([batch.image, codes[:, None].expand(-1, 3, -1, -1)])
+    depth_picture = vary_codes(codes, known, generator)[:, None].expand(-1, 3, -1, -1)
+    window = _half_window(codes.shape[-2:], method.multiple_of, generator)
+    pictures = torch.cat([batch.image, depth_picture])[(..., *window)]
+    inside, known = batch.inside[(..., *window)], known[(..., *window)]
     posterior = vae.encode(pictures).latent_dist
     decoded = vae.decode(posterior.sample(generator), return_dict=False)[0]
     error = (decoded - pictures).abs().mean(dim=1)
     image, depth = error.chunk(2)
     latents = posterior.mode() * vae.config.scaling_factor
     return {
-        'image': _masked_mean(image, batch.inside),
+        'image': _masked_mean(image, inside),
         'depth': _masked_mean(depth, known),
         'kl': posterior.kl().mean() / latents[0].numel(),
         'scale': (latents.float().square().mean().sqrt() - 1).square(),
     }
+
+
+def vary_codes(codes: Tensor, known: Tensor, generator: torch.Generator) -> Tensor:
+    """Codes (B, h, w) in [-1, 1], half of the images' as other methods would code that depth.
+
+    Those are stretched to the whole range and bent by a power, so that one autoencoder serves
+    logarithm, depth and disparity normalised per image alike.
+    """
+    unit = (codes + 1) / 2
+    low = unit.where(known, 1).amin(dim=(1, 2), keepdim=True)
+    high = unit.where(known, 0).amax(dim=(1, 2), keepdim=True)
+    bend, choice = torch.rand((2, len(codes), 1, 1), generator=generator, device=generator.device)
+    stretched = ((unit - low) / (high - low).clamp(min=1e-3)).clamp(0, 1)
+    bent = stretched ** torch.exp(2 * bend - 1).to(codes.device)
+    return torch.where(choice.to(codes.device) < 0.5, 2 * bent - 1, codes)
+
+
+def _half_window(
+    size: torch.Size, multiple: int, generator: torch.Generator
+) -> tuple[slice, slice]:
+    """A random window of about half the height and width: reconstruction is a local matter."""
+    slices = []
+    for side in size:
+        half = max(multiple, side // 2 // multiple * multiple)
+        places = (side - half) // multiple + 1
+        place = torch.randint(places, (), generator=generator, device=generator.device).item()
+        slices.append(slice(int(place) * multiple, int(place) * multiple + half))
+    return slices[0], slices[1]
 
 
 def supervised_depth(batch: Batch, config: MetricGoldConfig) -> tuple[Tensor, Tensor]:
