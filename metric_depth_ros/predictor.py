@@ -115,7 +115,7 @@ class Predictor:
             num_steps=self.num_steps,
             targets=drawn,
         )
-        depth = middle(samples)
+        depth = combined(self.method, samples)
         std = self.calibration.std(depth, samples)
         depth, std = geometry.resample_depth(depth.float(), std.float(), pixels)
         if asked is not None:
@@ -174,7 +174,7 @@ class Predictor:
             torch.Generator(self.device).manual_seed(self.seed),
             num_steps=self.num_steps,
         )
-        values = middle(samples).float()
+        values = combined(self.method, samples).float()
         pixels = geometry.view_pixels(own, view, device=self.device)
         values, _ = geometry.resample_depth(values, values, pixels)
         disparity = getattr(self.method, 'disparity', False)
@@ -224,6 +224,19 @@ def _at(mask: Tensor, values: Tensor) -> Tensor:
     whole = values.new_full(mask.shape, torch.nan)
     whole[mask] = values
     return whole
+
+
+def combined(method: DepthMethod, samples: Tensor) -> Tensor:
+    """(h, w) of the samples (S, h, w): their median, or their mean if the method `takes_mean`.
+
+    A mean is of the samples within range, where most of them are.
+    """
+    median = middle(samples)
+    if not getattr(method, 'takes_mean', False):
+        return median
+    finite = samples.isfinite()
+    mean = torch.where(finite, samples, 0).sum(dim=0) / finite.sum(dim=0).clamp(min=1)
+    return torch.where(median.isfinite(), mean, median)
 
 
 def middle(samples: Tensor) -> Tensor:
