@@ -260,12 +260,24 @@ def widen(network: LatentNetwork, in_channels: int) -> None:
             f'unet takes {old.in_channels} channels, which cannot be widened to {in_channels}: '
             f'expected a multiple'
         )
+    with torch.no_grad():
+        first_convolution(network, old.weight.repeat(1, copies, 1, 1) / copies)
+
+
+def first_convolution(network: LatentNetwork, weight: Tensor) -> None:
+    """Give the denoiser a first convolution of other input channels, in place; its bias stays.
+
+    Args:
+        weight: (out, in, 3, 3) of it.
+    """
+    old = network.unet.conv_in
+    in_channels = weight.shape[1]
     new = nn.Conv2d(
         in_channels, old.out_channels, old.kernel_size, old.stride, old.padding,
         device=old.weight.device, dtype=old.weight.dtype,
     )  # fmt: skip
     with torch.no_grad():
-        new.weight.copy_(old.weight.repeat(1, copies, 1, 1) / copies)
+        new.weight.copy_(weight)
         new.bias.copy_(old.bias)
     network.unet.conv_in = new
     network.unet.register_to_config(in_channels=in_channels)
