@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+
+from ..types import CoarseDepth
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,7 @@ class Batch:
         where nothing is known.
     valid: (B, h, w) bool, pixels with ground truth of finite distance.
     inside: (B, h, w) bool, pixels that have a ray and are not padding.
+    coarse: (B, h, w), what a refiner is given; None where the recipe has no coarse depth.
     """
 
     image: Tensor
@@ -26,14 +29,22 @@ class Batch:
     ray_distance: Tensor
     valid: Tensor
     inside: Tensor
+    coarse: CoarseDepth | None = None
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""
-        return Batch(*(getattr(self, f.name).to(device) for f in fields(self)))
+        coarse = self.coarse and replace(self.coarse, values=self.coarse.values.to(device))
+        return Batch(**{name: getattr(self, name).to(device) for name in _TENSORS}, coarse=coarse)
 
     @classmethod
     def cat(cls, parts: Sequence[Batch]) -> Batch:
-        """One batch of the images of several."""
+        """One batch of the images of several, none of which has coarse depth yet."""
         if len(parts) == 1:
             return parts[0]
-        return cls(*(torch.cat([getattr(p, f.name) for p in parts]) for f in fields(cls)))
+        return cls(
+            **{name: torch.cat([getattr(p, name) for p in parts]) for name in _TENSORS},
+            coarse=None,
+        )
+
+
+_TENSORS = ('image', 'rays', 'ray_distance', 'valid', 'inside')

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 
 from .augment import augment
 from .batch import Batch
+from .coarse import MakeCoarse
 from .data import FramePool
 from .recipe import Recipe, Stage, SyntheticData
 from .schedule import Schedule, seed_of
@@ -16,10 +18,16 @@ from .sparse import sparsify
 
 
 class Feed:
-    """Batches as `recipe` says, from one pool of frames for each of its sources."""
+    """Batches as `recipe` says, from one pool of frames for each of its sources.
 
-    def __init__(self, recipe: Recipe, pools: Sequence[FramePool]) -> None:
+    coarse: adds the coarse depth to them, see make_coarse.
+    """
+
+    def __init__(
+        self, recipe: Recipe, pools: Sequence[FramePool], coarse: MakeCoarse | None = None
+    ) -> None:
         self.recipe, self.pools = recipe, pools
+        self.coarse = coarse
         stages = recipe.stages or (Stage(recipe.steps),)
         everything = tuple(source.weight for source in recipe.data)
         self._stage = [stage for stage in stages for _ in range(stage.steps)]
@@ -54,4 +62,7 @@ class Feed:
                 seeds = [seed_of(recipe.seed, 'sparse', source, frame) for frame in index]
                 batch = sparsify(batch, recipe.supervision, recipe.supervised_share, seeds)
             batches.append(augment(batch, width, height, recipe.augmentation, generator))
-        return Batch.cat(batches)
+        whole = Batch.cat(batches)
+        if self.coarse is None:
+            return whole
+        return replace(whole, coarse=self.coarse(whole, generator))

@@ -27,6 +27,7 @@ from ..checkpoint import Card, find, save
 from ..errors import MetricDepthError
 from ..methods import METHODS
 from ..nn import latent_folder
+from .coarse import MakeCoarse, make_coarse
 from .curve import Curve
 from .data import FramePool
 from .feed import Feed
@@ -85,7 +86,8 @@ def train(
         if pools is None:
             return None
         *sources, heldout = pools
-        feed = Feed(recipe, sources)
+        coarse = make_coarse(recipe.coarse, workers.device)
+        feed = Feed(recipe, sources, coarse)
 
         torch.manual_seed(recipe.seed)  # the initial weights; nothing later uses this generator
         method = initial_method(recipe).to(workers.device)
@@ -101,14 +103,16 @@ def train(
             ending = workers.any(time.monotonic() > deadline or stop())
             if workers.first and (step % recipe.validate_every == 0 or last):
                 average: Any = run.average.module
-                scores = validate(average, heldout, seed=recipe.seed, training=sources)
+                scores = validate(
+                    average, heldout, seed=recipe.seed, training=sources, coarse=coarse
+                )
                 curve.write(step, scores)
             if workers.first and (step % recipe.save_every == 0 or last or ending):
                 run.save(state_file, step, curve)
             if ending and not last:
                 return None
         if workers.first:
-            _finish(recipe, out, run, heldout, curve, show)
+            _finish(recipe, out, run, heldout, coarse, curve, show)
     return out / 'checkpoint'
 
 
@@ -171,13 +175,14 @@ def _finish(
     out: Path,
     run: Run,
     heldout: FramePool,
+    coarse: MakeCoarse | None,
     curve: Curve,
     show: Callable[[Progress], None],
 ) -> None:
     """Calibrate the averaged weights and write them, with their card, to out/checkpoint."""
     best: Any = run.average.module.eval()
     show(Progress('calibrate', 0, 1))
-    calibration, scores = calibrate(best, heldout, seed=recipe.seed)
+    calibration, scores = calibrate(best, heldout, seed=recipe.seed, coarse=coarse)
     show(Progress('calibrate', 1, 1))
     card = Card(recipe.name, recipe.licence, recipe.source, calibration)
     readme = model_card(recipe, best, card, scores, curve.lines())

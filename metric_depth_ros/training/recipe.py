@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..methods import METHODS
+from .coarse import BlurredTruth, CoarseModel, coarse_settings
 from .fields import RecipeError, build, override
 
 __all__ = [
@@ -144,6 +145,7 @@ class Recipe:
     name: of the model it makes. method, preset: the architecture (see METHODS); config: fields
         of it to change, nested ones as mappings. base: for latent methods, the folder or the hub
         id of a model in the layout of diffusers whose weights training begins with.
+    coarse: what a method that refines a coarse depth is given to refine, see coarse.
     data: what it learns from, each source with its weight; stages: a curriculum, in order, all
         steps together; none for the same all the way. validation: what the error bar is
         fitted on and the curve shows, from the held-out split, never trained on.
@@ -186,6 +188,7 @@ class Recipe:
     accumulate: int = 1
     stages: tuple[Stage, ...] = ()
     base: str | None = None
+    coarse: BlurredTruth | CoarseModel | None = None
 
     def __post_init__(self) -> None:
         self._expect('method', self.method in METHODS, f'one of {", ".join(METHODS)}')
@@ -206,6 +209,12 @@ class Recipe:
         self._check_stages()
         latent = hasattr(METHODS[self.method], 'on')
         self._expect('base', self.base is None or latent, f'none for the method {self.method}')
+        takes_coarse = getattr(METHODS[self.method], 'takes_coarse', False)
+        self._expect(
+            'coarse',
+            takes_coarse == (self.coarse is not None),
+            f'{"the coarse depth" if takes_coarse else "none"} of the method {self.method}',
+        )
         self.architecture()
 
     def architecture(self) -> Any:
@@ -293,6 +302,8 @@ def make_recipe(raw: Any, folder: Path) -> Recipe:
     """
     if isinstance(raw, dict) and 'data' in raw:
         raw = {**raw, 'data': _sources(raw['data'], folder)}
+    if isinstance(raw, dict) and isinstance(raw.get('coarse'), dict):
+        raw = {**raw, 'coarse': coarse_settings(raw['coarse'], 'coarse')}
     return build(Recipe, raw, '')
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -26,7 +26,9 @@ from ..evaluation.metrics import (
 )
 from ..predictor import middle
 from ..types import Conditioning, DepthMethod
+from .coarse import MakeCoarse
 from .data import FramePool
+from .schedule import seed_of
 
 NUM_SAMPLES = 4
 CURVE_FRAMES = 32
@@ -110,18 +112,25 @@ def predict(
     seed: int,
     share: float = 1.0,
     num_samples: int = NUM_SAMPLES,
+    coarse: MakeCoarse | None = None,
 ) -> Iterator[HeldOutFrame]:
     """The frames `index` of the pool, predicted one by one where the method's weights are.
 
     Args:
         share: of the pixels, chosen at random; the others have no depth. Ignored by methods that
             predict whole images only.
+        coarse: what a refiner refines, see make_coarse.
     """
     device = next(method.parameters()).device  # type: ignore[attr-defined]
     targets: Tensor | None = None
     for i in index:
         batch = pool.batch([i], device=device)
-        conditioning = Conditioning(batch.image[0], batch.rays[0], batch.inside[0])
+        given = None
+        if coarse is not None:
+            of_frame = torch.Generator().manual_seed(seed_of(seed, 'coarse', i))
+            said = coarse(batch, of_frame)
+            given = replace(said, values=said.values[0])
+        conditioning = Conditioning(batch.image[0], batch.rays[0], batch.inside[0], given)
         generator = torch.Generator(device).manual_seed(seed)
         if share < 1 and method.takes_targets:
             targets = torch.rand(batch.inside[0].shape, generator=generator, device=device) < share
@@ -142,7 +151,12 @@ def predict(
 
 
 def validate(
-    method: DepthMethod, pool: FramePool, *, seed: int, training: Sequence[FramePool] = ()
+    method: DepthMethod,
+    pool: FramePool,
+    *,
+    seed: int,
+    training: Sequence[FramePool] = (),
+    coarse: MakeCoarse | None = None,
 ) -> dict[str, float]:
     """A point of the training curve: AbsRel and delta1 on a few held-out frames.
 
@@ -157,7 +171,7 @@ def validate(
         for frames in pools:
             step = -(-len(frames) * len(pools) // CURVE_FRAMES)
             few = range(0, len(frames), step)
-            predicted = predict(method, frames, few, seed=seed, share=CURVE_SHARE)
+            predicted = predict(method, frames, few, seed=seed, share=CURVE_SHARE, coarse=coarse)
             pairs += [(f.depth, f.truth) for f in predicted if _has_truth(f.truth)]
         return _mean(pairs)
 
@@ -170,16 +184,16 @@ def validate(
 
 
 def calibrate(
-    method: DepthMethod, pool: FramePool, *, seed: int
+    method: DepthMethod, pool: FramePool, *, seed: int, coarse: MakeCoarse | None = None
 ) -> tuple[Calibration, HeldOutReport]:
     """Fit the error bar on every other frame of the pool and judge everything on the rest."""
     generator = torch.Generator().manual_seed(seed)
     pixels = [
         _pixels(frame, [frame.spread, edges(frame.depth)], generator)
-        for frame in predict(method, pool, range(0, len(pool), 2), seed=seed)
+        for frame in predict(method, pool, range(0, len(pool), 2), seed=seed, coarse=coarse)
     ]
     calibration = fit_calibration(*torch.cat(pixels, dim=1))
-    frames = list(predict(method, pool, range(1, len(pool), 2), seed=seed))
+    frames = list(predict(method, pool, range(1, len(pool), 2), seed=seed, coarse=coarse))
     return calibration, report(frames, calibration, generator)
 
 

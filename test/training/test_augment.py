@@ -42,8 +42,8 @@ def scene(camera: Camera = CAMERA, count: int = COUNT) -> Batch:
     v = torch.arange(camera.height) / (camera.height - 1) * 2 - 1
     image = torch.stack((u.expand(len(v), -1), v[:, None].expand(-1, len(u)), rays[2]))
     one = Batch(image, rays, distance, valid, inside)
-    return Batch(*(getattr(one, f.name).repeat(count, *[1] * getattr(one, f.name).ndim)
-                   for f in dataclasses.fields(Batch)))  # fmt: skip
+    tensors = {name: value for name, value in vars(one).items() if name != 'coarse'}
+    return Batch(**{k: v.repeat(count, *[1] * v.ndim) for k, v in tensors.items()})
 
 
 def shown_pixels(image: torch.Tensor, camera: Camera) -> torch.Tensor:

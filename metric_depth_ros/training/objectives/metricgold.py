@@ -68,9 +68,9 @@ def autoencoder_losses(
     """
     vae = method.latent.vae
     depth_picture = vary_codes(codes, known, generator)[:, None].expand(-1, 3, -1, -1)
-    window = _half_window(codes.shape[-2:], method.multiple_of, generator)
-    pictures = torch.cat([batch.image, depth_picture])[(..., *window)]
-    inside, known = batch.inside[(..., *window)], known[(..., *window)]
+    window = (..., *_half_window(codes.shape[-2:], method.multiple_of, generator))
+    pictures = torch.cat([batch.image, depth_picture])[window]
+    inside, known = batch.inside[window], known[window]
     posterior = vae.encode(pictures).latent_dist
     decoded = vae.decode(posterior.sample(generator), return_dict=False)[0]
     error = (decoded - pictures).abs().mean(dim=1)
