@@ -185,18 +185,22 @@ class LatentNetwork(nn.Module):
         """Latents -> (B, h, w) codes clipped to [-1, 1], in float32."""
         return self.decode(latents).mean(dim=1).clamp(-1, 1).float()
 
-    def predict(self, noisy: Tensor, t: Tensor, condition: Tensor) -> Tensor:
+    def predict(
+        self, noisy: Tensor, t: Tensor, condition: Tensor, *, unet: nn.Module | None = None
+    ) -> Tensor:
         """What the denoiser says of noisy latents (B, C, ...): what `target` is of true ones.
 
         Args:
             t: (B,) or scalar times. condition: (B, D, ...) latents that stand before the noisy.
+            unet: another denoiser of the same sizes, to be asked instead.
         """
         options: dict[str, Any] = {}
         if self.unet.config.class_embed_type == 'projection':
             options['class_labels'] = self._depth_task(noisy)
         prompt = self.empty_prompt.to(noisy.dtype).expand(len(noisy), -1, -1)
         joined = torch.cat([condition, noisy], dim=1)
-        return self.unet(joined, t, prompt, return_dict=False, **options)[0]
+        unet = self.unet if unet is None else unet
+        return unet(joined, t, prompt, return_dict=False, **options)[0]
 
     def sample(
         self, condition: Tensor, noise: Tensor, num_steps: int, generator: torch.Generator
@@ -228,6 +232,17 @@ class LatentNetwork(nn.Module):
             alphas = alphas[:, None, None, None]
             return alphas.sqrt() * noise - (1 - alphas).sqrt() * data
         return noise if kind == 'epsilon' else data
+
+    def original(self, output: Tensor, noisy: Tensor, t: Tensor) -> Tensor:
+        """The clean latents that `predict`'s output means for noisy ones at the times t (B,)."""
+        kind = self.scheduler.config.prediction_type
+        if kind == 'sample':
+            return output
+        alphas = self.scheduler.alphas_cumprod.to(noisy.device)[t].to(noisy.dtype)
+        alphas = alphas[:, None, None, None]
+        if kind == 'v_prediction':
+            return alphas.sqrt() * noisy - (1 - alphas).sqrt() * output
+        return (noisy - (1 - alphas).sqrt() * output) / alphas.sqrt()
 
     def check_channels(self, in_channels: int, method: str) -> None:
         """Raise LatentError unless the denoiser takes so many channels."""
