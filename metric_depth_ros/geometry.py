@@ -337,6 +337,21 @@ def resample_depth(
     )
 
 
+def resample_values(values: Tensor, pixels: Tensor, *, jump: float = 0.1) -> Tensor:
+    """As resample_depth, of what is linear in the pixels of a plane by itself, such as disparity.
+
+    Args:
+        values: (h, w) of any sign. jump: how far values on one surface may differ, of the least.
+    """
+    height, width = values.shape
+    corner, weight, inside = _corners(pixels, width, height)
+    near = values.flatten()[corner]
+    smooth = near.amax(0) - near.amin(0) <= jump * near.abs().amin(0)  # False for NaN and inf
+    nearest = corner.gather(0, weight.argmax(0, keepdim=True))[0]
+    between = torch.where(smooth, (weight * near).sum(0), values.flatten()[nearest])
+    return torch.where(inside, between, torch.nan)
+
+
 def pixels_read(pixels: Tensor, width: int, height: int) -> Tensor:
     """(height, width) bool: which pixels of a map `resample_depth` looks at for `pixels`."""
     corner, _, inside = _corners(pixels, width, height)

@@ -176,8 +176,11 @@ class Predictor:
         )
         values = combined(self.method, samples).float()
         pixels = geometry.view_pixels(own, view, device=self.device)
-        values, _ = geometry.resample_depth(values, values, pixels)
         disparity = getattr(self.method, 'disparity', False)
+        if disparity:
+            values = geometry.resample_values(values, pixels)
+        else:
+            values, _ = geometry.resample_depth(values, values, pixels)
         return CoarseDepth(values.to(device), self.metric, disparity)
 
 

@@ -296,6 +296,16 @@ def test_resampling_invents_no_depth_between_foreground_and_background() -> None
     torch.testing.assert_close(std[at], resampled[at] * 0.1)
 
 
+def test_values_of_any_sign_are_linear_on_a_surface_and_nearest_across_a_jump() -> None:
+    row = torch.tensor([[0.0, 0.0, 1.0, 1.08, -2.0, -2.1, torch.inf, torch.nan]])
+    at = torch.tensor([[0.0, 0.0], [0.5, 0.0], [2.25, 0.0], [4.5, 0.0], [1.6, 0.0], [3.4, 0.0]])
+    expected = torch.tensor([0.0, 0.0, 1.02, -2.05, 1.0, 1.08])
+    torch.testing.assert_close(geometry.resample_values(row, at), expected)
+    beyond = geometry.resample_values(row, torch.tensor([[5.6, 0.0], [6.6, 0.0], [-0.6, 0.0]]))
+    assert beyond[0] == torch.inf
+    assert beyond[1:].isnan().all()
+
+
 def test_resampling_outside_the_view_is_nan() -> None:
     depth = torch.ones(4, 4)
     pixels = torch.tensor([[-0.6, 1.0], [-0.4, 1.0], [3.4, 3.4], [3.6, 0.0], [torch.nan, 1.0]])

@@ -4,8 +4,7 @@ The image goes through the model's own image processor and network, and what com
 to the size of the image, as the model's own post-processing does it; torchvision is not needed.
 What the numbers are, metres or not, depth or disparity, coarse_models.py knows.
 
-These networks say one depth for one image. Further draws look at the image mirrored and at a
-slightly lower resolution; where they differ, the model is not to be trusted.
+These networks say one depth for one image; further draws look at it in other ways (looks.py).
 """
 
 from __future__ import annotations
@@ -21,11 +20,11 @@ from torch import Tensor, nn
 
 from ..calibration import Calibration
 from ..errors import MetricDepthError
+from ..looks import looks
 from ..types import Conditioning
 from .coarse_models import ARCHITECTURES, METRIC_DEPTH, Quantity, public_model
 
 _CONFIG, _PREPROCESSOR = 'config.json', 'preprocessor_config.json'
-_LOWEST_RESOLUTION = 0.75
 _ZOEDEPTH_PADDING = 3.0  # times the square root of half the side, as its processor pads
 _DEPTH_PRO_RANGE = (1e-4, 1e4)  # of inverse depth, 1/m
 
@@ -102,18 +101,11 @@ class Coarse(nn.Module):
         num_steps: int | None = None,
         targets: Tensor | None = None,
     ) -> Tensor:
-        """(num_samples, h, w): the image, mirrored, then pairs of both at lower resolutions."""
-        draws = []
-        resolution = 1.0
-        for index in range(num_samples):
-            if index >= 2 and index % 2 == 0:
-                share = torch.rand((), generator=generator, device=generator.device)
-                resolution = float(1 - (1 - _LOWEST_RESOLUTION) * share)
-            image = _at_resolution(conditioning.image, resolution)
-            if index % 2 == 0:
-                draws.append(self._see(image, conditioning))
-            else:
-                draws.append(self._see(image.flip(-1), conditioning).flip(-1))
+        """(num_samples, h, w), one of each of `looks`."""
+        draws = [
+            look.back(self._see(look.conditioning.image, conditioning))
+            for look in looks(conditioning, num_samples, generator)
+        ]
         depth = torch.stack(draws)
         return torch.where(conditioning.valid, depth, torch.nan)
 
@@ -134,14 +126,6 @@ class Coarse(nn.Module):
         if self.disparity:
             return values
         return torch.where(values > 0, values, torch.nan)
-
-
-def _at_resolution(image: Tensor, resolution: float) -> Tensor:
-    """The image (3, h, w) with fewer pixels, if resolution is below 1."""
-    if resolution == 1:
-        return image
-    size = [max(1, round(side * resolution)) for side in image.shape[-2:]]
-    return F.interpolate(image[None], size, mode='bilinear', antialias=True)[0]
 
 
 def _depth_of_canonical(values: Tensor, rays: Tensor, size: tuple[int, int]) -> Tensor:
