@@ -1,0 +1,349 @@
+"""BetterDepth: a diffusion model that adds the details a coarse depth lacks.
+
+Zhang et al., BetterDepth: Plug-and-Play Diffusion Refiner for Zero-Shot Monocular Depth
+Estimation, NeurIPS 2024. A denoiser as Marigold's (Ke et al. 2024) sees the latents of the coarse
+depth between those of the image and the noisy ones. It learns to stay with the coarse depth where
+that is right (see training/objectives/betterdepth.py), so any other coarse model can take its
+place afterwards.
+
+The paper is affine-invariant. Here the range that normalised the coarse depth also brings the
+samples back, so that they are metres wherever the coarse depth is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import MetricDepthError
+from ..nn.latent import (
+    LatentConfig,
+    LatentNetwork,
+    first_convolution,
+    make_scheduler,
+    widen,
+)
+from ..types import CoarseDepth, Conditioning
+
+# Bounds the memory of `draw`: so many pixels of samples are decoded at a time.
+PIXELS_PER_PASS = 2**21
+# The shares of the pixels below the two ends of the range, as Marigold has them.
+PERCENTILES = (0.02, 0.98)
+_SMALLEST_RANGE = 1e-6  # a wall seen head on has none
+
+
+@dataclass(frozen=True)
+class BetterDepthConfig:
+    """Every choice of the method and of its objective. The defaults are the paper's.
+
+    latent: the network; in a checkpoint it lies in the public layout beside this.
+    conditioned: show the denoiser the coarse depth; without, Table 5's #1.
+    pre_align: fit the coarse depth to the truth in training (Eq. 3); without, Table 5's #2.
+    patch_mask: learn only where both are alike (Eq. 4-6); without, Table 5's #3.
+    patch, tolerance: w, pixels, and eta, per pixel in the range [-1, 1].
+    log_depth: refine the logarithm of metric coarse depth, so that an error of the code is the
+        same relative error everywhere; else metres. Relative disparity is refined as it is.
+    near, far: metres along z; metric depth is clipped to them.
+    beyond: metres along z from which a sample counts as infinitely far.
+    mean_ensemble: predict the mean of the samples (appendix E) rather than their median.
+    tiled: encode and decode large images tile by tile, for less memory.
+    num_steps, num_samples: of the sampler and of draws, unless the caller says otherwise.
+    working_pixels: area of the images the network is made for, pixels.
+    """
+
+    latent: LatentConfig = field(default_factory=lambda: LatentConfig.stable_diffusion_2(12))
+    conditioned: bool = True
+    pre_align: bool = True
+    patch_mask: bool = True
+    patch: int = 8
+    tolerance: float = 0.1
+    log_depth: bool = False
+    near: float = 0.1
+    far: float = 100.0
+    beyond: float = 80.0
+    mean_ensemble: bool = False
+    tiled: bool = False
+    num_steps: int = 50
+    num_samples: int = 10
+    working_pixels: int = 768 * 576
+
+    def __post_init__(self) -> None:
+        if isinstance(self.latent, Mapping):  # as JSON has it
+            object.__setattr__(self, 'latent', LatentConfig(**self.latent))
+        if self.patch < 1:
+            raise MetricDepthError(
+                f'BetterDepth config has patch {self.patch}, expected 1 or more'
+            )
+        if not self.tolerance > 0:
+            raise MetricDepthError(
+                f'BetterDepth config has tolerance {self.tolerance}, expected above 0'
+            )
+        if not 0 < self.near < self.far < math.inf:
+            raise MetricDepthError(
+                f'BetterDepth config has near {self.near} and far {self.far}, expected '
+                f'0 < near < far'
+            )
+
+    @classmethod
+    def paper(cls) -> BetterDepthConfig:
+        """Stable Diffusion 2, its first convolution widened to 12 channels."""
+        return cls()
+
+    @classmethod
+    def small(cls) -> BetterDepthConfig:
+        """A network that CPU cores train, beginning with metricgold-small."""
+        return cls(
+            latent=LatentConfig.small(12),
+            log_depth=True,
+            num_steps=4,
+            num_samples=4,
+            working_pixels=128 * 96,
+        )
+
+    @classmethod
+    def tiny(cls) -> BetterDepthConfig:
+        """`small`, shrunk to where a test can afford it."""
+        return cls(
+            latent=LatentConfig.tiny(12),
+            log_depth=True,
+            num_steps=2,
+            num_samples=2,
+            working_pixels=48 * 32,
+        )
+
+
+@dataclass(frozen=True)
+class CodeRange:
+    """Ends of the range that codes -1 and 1 stand for, (B, 1, 1) each."""
+
+    low: Tensor
+    high: Tensor
+
+    @classmethod
+    def of(cls, values: Tensor, known: Tensor) -> CodeRange:
+        """Between the PERCENTILES of the known values (B, h, w) of each image; NaN if none is."""
+        rows = torch.where(known, values, torch.nan).flatten(1).float()
+        low, high = (rows.nanquantile(share, dim=1)[:, None, None] for share in PERCENTILES)
+        return cls(low, torch.maximum(high, low + _SMALLEST_RANGE))
+
+    def encode(self, values: Tensor) -> Tensor:
+        """Values (B, h, w) to codes, beyond [-1, 1] outside of the range."""
+        return 2 * (values - self.low) / (self.high - self.low) - 1
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Codes to values, the inverse of encode."""
+        return (codes + 1) / 2 * (self.high - self.low) + self.low
+
+
+class BetterDepth(nn.Module):
+    """BetterDepth as a DepthMethod.
+
+    Args:
+        config: says everything, sizes of the network included.
+        latent: the network, of the sizes in config.latent; a random one if None.
+
+    Raises:
+        LatentError: the network is not one of image, coarse and noisy depth latents.
+    """
+
+    Config: ClassVar[type[BetterDepthConfig]] = BetterDepthConfig
+    PRESETS: ClassVar[dict[str, Callable[[], BetterDepthConfig]]] = {
+        'betterdepth': BetterDepthConfig.paper,
+        'betterdepth-small': BetterDepthConfig.small,
+    }
+    SOURCE = 'Zhang et al. 2024, BetterDepth'
+    takes_rays = False
+    takes_targets = False
+    takes_coarse = True
+    needs_metric_coarse = True
+    multiple_of = 8
+
+    def __init__(self, config: BetterDepthConfig, latent: LatentNetwork | None = None) -> None:
+        super().__init__()
+        self.config = config
+        self.latent = LatentNetwork(config.latent) if latent is None else latent
+        self.latent.check_channels(_in_channels(self.latent, config), 'BetterDepth')
+        self.working_pixels, self.num_samples = config.working_pixels, config.num_samples
+        self.takes_mean = config.mean_ensemble
+        self.metric = True
+        self.latent.vae.requires_grad_(False)
+        if config.tiled:
+            self.latent.vae.enable_tiling()
+
+    @classmethod
+    def on(cls, latent: LatentNetwork, config: BetterDepthConfig) -> BetterDepth:
+        """BetterDepth with the weights of another latent network, as training begins.
+
+        Args:
+            latent: of Stable Diffusion, whose first convolution is repeated; of Marigold or
+                MetricGold, which see an image already, so that what they make of the noisy latents
+                is divided between those and the coarse ones; or of BetterDepth, as it is.
+        """
+        wanted = _in_channels(latent, config)
+        found, depth = latent.unet.config.in_channels, latent.vae.config.latent_channels
+        if found == 2 * depth and wanted == 3 * depth:
+            image, noisy = latent.unet.conv_in.weight.split(depth, dim=1)
+            first_convolution(latent, torch.cat([image, noisy / 2, noisy / 2], dim=1))
+        elif found != wanted:
+            widen(latent, wanted)
+        # So that few steps begin with noise alone, as they are trained at their first time.
+        scheduler = {**latent.config.scheduler, 'timestep_spacing': 'trailing'}
+        latent.config = LatentConfig(
+            latent.config.unet, latent.config.vae, scheduler, latent.config.prompt
+        )
+        latent.scheduler = make_scheduler(scheduler)
+        return cls(BetterDepthConfig(**{**vars(config), 'latent': latent.config}), latent)
+
+    # ---- what is refined ---------------------------------------------------------------------
+
+    def quantity(self, depth: Tensor, coarse: CoarseDepth) -> Tensor:
+        """Metres along z in the quantity that `coarse` is refined in; any infinity at `far`.
+
+        Of relative disparity 1 / m, else metres or, with log_depth, the logarithm of metres over
+        `near`.
+        """
+        near, far = self.config.near, self.config.far
+        depth = depth.clamp(near, far)
+        if not coarse.metric:
+            return depth.reciprocal() if coarse.disparity else depth
+        return (depth / near).log() if self.config.log_depth else depth
+
+    def coarse_quantity(self, coarse: CoarseDepth) -> Tensor:
+        """The coarse depth in that quantity, up to scale and shift if it is relative."""
+        return self.quantity(coarse.values, coarse) if coarse.metric else coarse.values
+
+    def metres(self, quantity: Tensor) -> Tensor:
+        """Metres along z of the quantity of a metric coarse depth; +inf from `beyond` on."""
+        depth = self.config.near * quantity.exp() if self.config.log_depth else quantity
+        depth = depth.clamp(self.config.near, self.config.far)
+        return torch.where(depth < self.config.beyond, depth, torch.inf)
+
+    def fill(self, codes: Tensor, known: Tensor, coarse: CoarseDepth) -> Tensor:
+        """Codes clipped to [-1, 1], those that are not known at the far end."""
+        return torch.where(known, codes.clamp(-1, 1), -1.0 if coarse.disparity else 1.0)
+
+    def condition(self, image: Tensor, coarse_codes: Tensor) -> Tensor:
+        """Latents that stand before the noisy ones, of image (B, 3, h, w), codes (B, h, w)."""
+        latents = self.latent.encode(image)
+        if not self.config.conditioned:
+            return latents
+        return torch.cat([latents, self.latent.encode_depth(coarse_codes)], dim=1)
+
+    # ---- inference ---------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def draw(
+        self,
+        conditioning: Conditioning,
+        num_samples: int,
+        generator: torch.Generator,
+        *,
+        num_steps: int | None = None,
+        targets: Tensor | None = None,
+    ) -> Tensor:
+        """Samples of the depth; see DepthMethod.
+
+        Args:
+            conditioning: with metric coarse depth; h and w multiples of `multiple_of`.
+            num_steps: of the sampler; None for the config's.
+            targets: ignored, whole images only.
+        Raises:
+            MetricDepthError: no coarse depth, or a relative one; a size that does not fit, no
+                sample, or as many steps as there are not.
+        """
+        coarse = _given(conditioning)
+        if not coarse.metric:
+            raise MetricDepthError(
+                'the coarse depth of BetterDepth is relative, expected metres: choose a metric '
+                'coarse model, or give its scale'
+            )
+        refined = self.refine(conditioning, num_samples, generator, num_steps=num_steps)
+        return torch.where(conditioning.valid, self.metres(refined), torch.nan)
+
+    @torch.no_grad()
+    def refine(
+        self,
+        conditioning: Conditioning,
+        num_samples: int,
+        generator: torch.Generator,
+        *,
+        num_steps: int | None = None,
+    ) -> Tensor:
+        """(S, h, w) float32 samples in the coarse depth's own quantity, metric or relative.
+
+        No alignment: the coarse depth's own percentiles are the range (Section 3.4). What they
+        cut off, its nearest and farthest pixels, is given back where a sample agrees with it.
+        NaN if there is no coarse depth at any pixel.
+
+        Args, Raises: see draw; the coarse depth may be relative.
+        """
+        coarse = _given(conditioning)
+        num_steps = self.config.num_steps if num_steps is None else num_steps
+        self._check_draw(conditioning, num_samples, num_steps)
+        values = self.coarse_quantity(coarse)
+        known = values.isfinite() & conditioning.valid
+        if not known.any():
+            return values.new_full((num_samples, *values.shape), torch.nan)
+        span = CodeRange.of(values[None], known[None])
+        whole = span.encode(values)
+        coarse_codes = self.fill(whole, known, coarse)
+        codes = self.sample_codes(
+            conditioning.image, coarse_codes[0], num_samples, num_steps, generator
+        )
+        cut_off = torch.where(known, whole - coarse_codes, 0)
+        agree = (codes - coarse_codes).abs() <= self.config.tolerance
+        return span.decode(torch.where(agree, codes + cut_off, codes))
+
+    @torch.no_grad()
+    def sample_codes(
+        self,
+        image: Tensor,
+        coarse_codes: Tensor,
+        num_samples: int,
+        num_steps: int,
+        generator: torch.Generator,
+    ) -> Tensor:
+        """(S, h, w) float32 codes in [-1, 1] of image (3, h, w) and coarse codes (h, w)."""
+        # 1. Latents of the image and of the coarse depth.
+        latent = self.latent
+        condition = self.condition(image[None], coarse_codes[None])
+
+        # 2. All noise, in one draw.
+        shape = (num_samples, latent.vae.config.latent_channels, *condition.shape[-2:])
+        noise = torch.randn(
+            shape, generator=generator, device=generator.device, dtype=condition.dtype
+        ).to(condition.device)
+
+        # 3. Denoise and decode, as many samples at a time as memory should hold.
+        step = max(1, PIXELS_PER_PASS // math.prod(image.shape[-2:]))
+        codes = []
+        for part in noise.split(step):
+            beside = condition.expand(len(part), -1, -1, -1)
+            codes.append(latent.decode_depth(latent.sample(beside, part, num_steps, generator)))
+        return torch.cat(codes)
+
+    def _check_draw(self, conditioning: Conditioning, num_samples: int, num_steps: int) -> None:
+        conditioning.expect_multiple_of(self.multiple_of)
+        if num_samples < 1:
+            raise MetricDepthError(f'num_samples is {num_samples}, expected at least 1')
+        most = self.latent.num_train_steps
+        if not 1 <= num_steps <= most:
+            raise MetricDepthError(f'num_steps is {num_steps}, expected 1 to {most}')
+
+
+def _in_channels(latent: LatentNetwork, config: BetterDepthConfig) -> int:
+    """Of the denoiser: latents of the image, of the coarse depth, and noisy ones."""
+    return (3 if config.conditioned else 2) * latent.vae.config.latent_channels
+
+
+def _given(conditioning: Conditioning) -> CoarseDepth:
+    if conditioning.coarse is None:
+        raise MetricDepthError(
+            'BetterDepth refines a coarse depth, but there is none: give it a coarse model'
+        )
+    return conditioning.coarse
