@@ -111,7 +111,8 @@ class LatentConfig:
                 'scaling_factor': 1.0,
                 'mid_block_add_attention': False,
             },
-            scheduler=_SCHEDULER,
+            # from the noisiest time down, so that few steps begin where noise is all there is
+            scheduler={**_SCHEDULER, 'timestep_spacing': 'trailing'},
             prompt=(2, 16),
         )
 
