@@ -7,6 +7,7 @@ from typing import Any
 from .betterdepth import BetterDepth
 from .grin import Grin
 from .metricgold import MetricGold
+from .sharpdepth import SharpDepth
 
 # Name in a checkpoint's config.json -> class: an nn.Module that is a DepthMethod, made from one
 # `config` of its class `Config`; PRESETS names some of those, SOURCE is where the method is from.
@@ -14,4 +15,5 @@ METHODS: dict[str, type[Any]] = {
     'grin': Grin,
     'metricgold': MetricGold,
     'betterdepth': BetterDepth,
+    'sharpdepth': SharpDepth,
 }
