@@ -19,7 +19,7 @@ NAME = 'metric_depth_ros'
 FLOORS = (
     {'errors'},
     {'types'},
-    {'geometry'},
+    {'geometry', 'rigid'},
     {'calibration', 'depth_codec', 'alignment', 'messages', 'nn', 'targets'},
     {'bags', 'methods'},
     {'checkpoint'},
