@@ -11,7 +11,6 @@ A folder holds all of it, and can be left at any moment and gone on with:
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,34 +20,19 @@ import torch
 
 from .. import checkpoint, geometry
 from ..errors import MetricDepthError
-from ..evaluation.metrics import (
-    PLAIN,
-    PLAIN_MEDIAN,
-    Scores,
-    best_constant,
-    mean_scores,
-    metric_names,
-    row_means,
-)
+from ..evaluation.metrics import PLAIN, Scores, best_constant, metric_names, row_means
+from .coarse import MakeCoarse, make_coarse
 from .curve import Curve
 from .data import FramePool, write_shard
 from .fields import signature
+from .judging import NEAR_M, SetScores, judge, judge_coarse, judge_method, true_depths
 from .loop import Progress, train
 from .recipe import ManifestData, Recipe
 from .sources import fill_pool, pool_name
-from .suite import FieldFrames, Suite, Variant
-from .validation import predict
+from .suite import FieldFrames, Suite
 
 _RENDER_BATCH = 16
 _TRAINED = 'trained.txt'
-
-
-@dataclass(frozen=True)
-class SetScores:
-    """Of one set of frames: taken at its word, and with the scale of each frame forgiven."""
-
-    plain: Scores
-    aligned: Scores
 
 
 @dataclass(frozen=True)
@@ -90,14 +74,16 @@ class Table:
         body = ''.join(
             f'| {title} | {s.plain.abs_rel:.3f} | {s.plain.abs_rel / reference - 1:+.0%} '
             f'| {s.plain.rmse:.2f} | {s.plain.delta1:.3f} | {s.aligned.abs_rel:.3f} '
-            f'| {s.aligned.delta1:.3f} | {minutes} |\n'
+            f'| {s.aligned.delta1:.3f} | {s.near_abs_rel:.3f} | {s.boundary_error:.2f} '
+            f'| {s.boundary_f1:.3f} | {minutes} |\n'
             for title, s, minutes in lines
         )
         return (
             f'{name}, {frames} frames:\n\n'
             f'| {self.suite} | AbsRel | against {self.rows[0].name} | RMSE (m) | delta1 '
-            f'| AbsRel, median aligned | delta1, median aligned | minutes |\n'
-            f'|---|---|---|---|---|---|---|---|\n{body}'
+            f'| AbsRel, median aligned | delta1, median aligned | AbsRel below {NEAR_M:g} m '
+            f'| boundary error (px) | boundary F1 | minutes |\n'
+            f'|{"---|" * 11}\n{body}'
         )
 
 
@@ -195,7 +181,14 @@ class Bench:
             steps=recipe.steps,
             minutes=0.0 if variant.weights_of else minutes,
             sets={
-                title: _judged(method, pool, variant, recipe.seed)
+                title: judge_method(
+                    method,
+                    pool,
+                    seed=recipe.seed,
+                    num_samples=variant.num_samples,
+                    regression=variant.regression,
+                    coarse=make_coarse(variant.judged_with(recipe), self.device),
+                )
                 for title, pool in self.sets.items()
             },
         )
@@ -213,8 +206,8 @@ class Bench:
         if raw.pop('of') != self._of(name):
             return None
         sets = {
-            title: SetScores(Scores(**both['plain']), Scores(**both['aligned']))
-            for title, both in raw.pop('sets').items()
+            title: SetScores(Scores(**of.pop('plain')), Scores(**of.pop('aligned')), **of)
+            for title, of in raw.pop('sets').items()
         }
         return Row(**{**raw, 'what': self.suite.variants[name].what}, sets=sets)
 
@@ -223,17 +216,32 @@ class Bench:
         rows = [row for name in self.suite.variants if (row := self.row(name)) is not None]
         baselines: dict[str, dict[str, SetScores]] = {'best constant': {}, 'mean of each row': {}}
         for title, pool in self.sets.items():
-            truths = [_truth(pool, i) for i in range(len(pool))]
-            truths = [truth for truth in truths if PLAIN.valid(truth).any()]
+            truths = [truth for truth in true_depths(pool) if PLAIN.valid(truth).any()]
             constant, rows_mean = best_constant(truths), row_means(truths)
-            baselines['best constant'][title] = _scores(
+            baselines['best constant'][title] = judge(
                 [(torch.full_like(truth, constant), truth) for truth in truths]
             )
-            baselines['mean of each row'][title] = _scores(
+            baselines['mean of each row'][title] = judge(
                 [(rows_mean[:, None].expand_as(truth), truth) for truth in truths]
             )
+            for name, make, seed in self._coarse():
+                scores = judge_coarse(pool, make, seed=seed)
+                if scores is not None:
+                    baselines.setdefault(name, {})[title] = scores
         counts = {title: len(pool) for title, pool in self.sets.items()}
         return Table(self.suite.name, tuple(rows), baselines, counts)
+
+    def _coarse(self) -> list[tuple[str, MakeCoarse, int]]:
+        """Title, maker and seed of every coarse depth that variants are judged with."""
+        found = {}
+        for name, variant in self.suite.variants.items():
+            recipe = self.suite.recipes[variant.weights_of or name]
+            settings = variant.judged_with(recipe)
+            make = make_coarse(settings, self.device)
+            if settings is not None and make is not None:
+                title = f'the coarse depth alone: {settings.describe()}'
+                found[title] = (title, make, recipe.seed)
+        return list(found.values())
 
     def _sets(self, manifests: Sequence[Path]) -> dict[str, FramePool]:
         held = next(iter(self.suite.recipes.values())).validation
@@ -261,8 +269,9 @@ class Bench:
         variant = self.suite.variants[name]
         recipe: Recipe = self.suite.recipes[variant.weights_of or name]
         how = f'{variant.num_samples} samples, regression {variant.regression}'
+        how += f', coarse {signature(variant.judged_with(recipe))}'
         on = f'{", ".join(self.sets)}; {self.suite.fields}'
-        return f'{signature(recipe)}; {how}; {on}; {", ".join(metric_names())}'
+        return f'{signature(recipe)}; {how}; {on}; {", ".join(metric_names())}, edges'
 
 
 def field_pool(folder: Path, fields: FieldFrames, width: int, height: int) -> FramePool:
@@ -281,31 +290,3 @@ def field_pool(folder: Path, fields: FieldFrames, width: int, height: int) -> Fr
         rays = torch.stack([geometry.rays(camera) for camera in rendered.cameras])
         write_shard(shard, rendered.image, rendered.ray_distance, rays)
     return FramePool(folder)
-
-
-def _judged(method: Any, pool: FramePool, variant: Variant, seed: int) -> SetScores:
-    pairs = []
-    samples = variant.num_samples
-    for frame in predict(method, pool, range(len(pool)), seed=seed, num_samples=samples):
-        depth = frame.regression if variant.regression else frame.depth
-        if depth is None:
-            raise MetricDepthError(
-                f'{variant.what!r} is to be judged by its regression head, expected a config '
-                f'with a regression_weight above 0'
-            )
-        if PLAIN.valid(frame.truth).any():
-            pairs.append((depth, frame.truth))
-    return _scores(pairs)
-
-
-def _scores(pairs: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> SetScores:
-    """Of (depth, truth), each (h, w) metres."""
-    return SetScores(
-        *(mean_scores([p.score(d, t) for d, t in pairs]) for p in (PLAIN, PLAIN_MEDIAN))
-    )
-
-
-def _truth(pool: FramePool, index: int) -> torch.Tensor:
-    """(h, w) metres along z, NaN where there is none."""
-    batch = pool.batch([index])
-    return (batch.ray_distance * batch.rays[:, 2]).where(batch.valid, math.nan)[0]

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .coarse import BlurredTruth, CoarseModel, coarse_settings
 from .fields import RecipeError, build
 from .recipe import Recipe, make_recipe, read_recipe
 from .validation import NUM_SAMPLES
@@ -45,7 +46,8 @@ class Variant:
 
     what: it is, in a few words. changes: of the base. weights_of: the variant whose weights are
     taken; '' to train its own. num_samples: draws that a prediction is the median of. regression:
-    judge the head that regresses, without any diffusion.
+    judge the head that regresses, without any diffusion. coarse: what to refine when it is
+    judged, if that is not what it was trained with.
     """
 
     what: str
@@ -53,6 +55,11 @@ class Variant:
     weights_of: str = ''
     num_samples: int = NUM_SAMPLES
     regression: bool = False
+    coarse: BlurredTruth | CoarseModel | None = None
+
+    def judged_with(self, recipe: Recipe) -> BlurredTruth | CoarseModel | None:
+        """The coarse depth that it refines when it is judged, trained by `recipe`."""
+        return self.coarse or recipe.coarse
 
 
 @dataclass(frozen=True)
@@ -111,6 +118,8 @@ def _suite(name: str, file: _File, folder: Path) -> Suite:
         where = f'variants.{key}'
         if not isinstance(key, str) or not _NAME.fullmatch(key):
             raise RecipeError(f'{where}: expected a name of small letters, digits, ., _ and -')
+        if isinstance(raw, dict) and isinstance(raw.get('coarse'), dict):
+            raw = {**raw, 'coarse': coarse_settings(raw['coarse'], f'{where}.coarse')}
         variants[key] = variant = build(Variant, raw, where)
         changed = merged(base, {**variant.changes, 'name': f'{name}-{key}'})
         try:

@@ -1,0 +1,125 @@
+"""How a method, or a baseline, does on a set of frames: what an ablation's table shows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import MetricDepthError
+from ..evaluation.boundaries import mean_boundaries, score_boundaries
+from ..evaluation.metrics import PLAIN, PLAIN_MEDIAN, Scores, mean_scores
+from .coarse import MakeCoarse
+from .data import FramePool
+from .schedule import seed_of
+from .validation import predict
+
+NEAR_M = 2.0
+
+Pair = tuple[Tensor, Tensor]  # predicted and true depth (h, w), metres along z; NaN is none
+
+
+@dataclass(frozen=True)
+class SetScores:
+    """Of one set of frames.
+
+    plain, aligned: taken at its word, and with the scale of each frame forgiven.
+    near_abs_rel: taken at its word, where the truth is nearer than NEAR_M.
+    boundary_error: pixels; mean of accuracy and completeness of SharpDepth's pseudo depth
+        boundaries. boundary_f1: Depth Pro's. NaN where no frame has an edge.
+    """
+
+    plain: Scores
+    aligned: Scores
+    near_abs_rel: float
+    boundary_error: float
+    boundary_f1: float
+
+
+def judge_method(
+    method: Any,
+    pool: FramePool,
+    *,
+    seed: int,
+    num_samples: int,
+    regression: bool = False,
+    coarse: MakeCoarse | None = None,
+) -> SetScores:
+    """Scores of a method on all frames of a pool that have truth.
+
+    Args:
+        regression: judge the head that regresses, without any diffusion.
+
+    Raises:
+        MetricDepthError: there is no such head.
+    """
+
+    def pairs() -> Iterable[Pair]:
+        every = range(len(pool))
+        for frame in predict(
+            method, pool, every, seed=seed, num_samples=num_samples, coarse=coarse
+        ):
+            depth = frame.regression if regression else frame.depth
+            if depth is None:
+                raise MetricDepthError(
+                    'the regression head is to be judged, but the method has none: expected a '
+                    'config with a regression_weight above 0'
+                )
+            yield depth, frame.truth
+
+    return judge(pairs())
+
+
+def judge_coarse(pool: FramePool, coarse: MakeCoarse, *, seed: int) -> SetScores | None:
+    """Scores of coarse depth as it is, the same that `judge_method` gives the method.
+
+    None if it is relative: there are no metres to score.
+    """
+    pairs = []
+    for i, truth in enumerate(true_depths(pool)):
+        generator = torch.Generator().manual_seed(seed_of(seed, 'coarse', i))
+        said = coarse(pool.batch([i]), generator)
+        if not said.metric:
+            return None
+        pairs.append((said.values[0].cpu(), truth))
+    return judge(pairs)
+
+
+def judge(pairs: Iterable[Pair]) -> SetScores:
+    """Scores of pairs, those without truth left out; each frame counts the same."""
+    plain, aligned, near, boundaries = [], [], [], []
+    for depth, truth in pairs:
+        if not PLAIN.valid(truth).any():
+            continue
+        plain.append(PLAIN.score(depth, truth))
+        aligned.append(PLAIN_MEDIAN.score(depth, truth))
+        near.append(_near_abs_rel(depth, truth))
+        boundaries.append(score_boundaries(depth, truth))
+    edges = mean_boundaries(boundaries)
+    return SetScores(
+        mean_scores(plain),
+        mean_scores(aligned),
+        torch.tensor(near).nanmean().item(),
+        (edges.pdbe_accuracy + edges.pdbe_completeness) / 2,
+        edges.boundary_f1,
+    )
+
+
+def true_depths(pool: FramePool) -> Sequence[Tensor]:
+    """(h, w) metres along z of every frame, NaN where there is none."""
+    truths = []
+    for i in range(len(pool)):
+        batch = pool.batch([i])
+        truths.append((batch.ray_distance * batch.rays[:, 2]).where(batch.valid, math.nan)[0])
+    return truths
+
+
+def _near_abs_rel(depth: Tensor, truth: Tensor) -> float:
+    near = PLAIN.valid(truth) & (truth < NEAR_M) & (depth > 0) & torch.isfinite(depth)
+    if not near.any():
+        return math.nan
+    return ((depth - truth).abs() / truth)[near].mean().item()
