@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from metric_depth_ros import checkpoint
 from metric_depth_ros.calibration import Calibration
 from metric_depth_ros.checkpoint import Card, CheckpointError
+from metric_depth_ros.layouts import card
 from metric_depth_ros.methods.grin import Grin, GrinConfig
 
 CARD = Card('tiny', 'Apache-2.0', 'a test', Calibration(2.0, 0.03, 0.4), '# tiny\n')
@@ -104,7 +105,7 @@ def test_a_field_that_came_later_may_be_missing(
     class Grown(Calibration):
         bias: float = dataclasses.field(default=0.5, metadata={'later': True})
 
-    monkeypatch.setattr(checkpoint, 'Calibration', Grown)
+    monkeypatch.setattr(card, 'Calibration', Grown)
     assert checkpoint.load(folder).card.calibration == Grown(2.0, 0.03, 0.4, bias=0.5)
     edit(folder, calibration={'std_scale': 1.0, 'std_floor': 0.1, 'bias': 0.2})
     with pytest.raises(CheckpointError, match='calibration lacks std_single'):

@@ -1,0 +1,181 @@
+"""What every checkpoint says of its model, whatever its layout; reading and writing its files.
+
+The JSON is config.json in our own layout, metric_depth.json beside the files of a public one.
+Reading is strict: no unknown field, none missing, and nothing in a checkpoint is ever executed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import shutil
+import tempfile
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from ..calibration import Calibration
+from ..errors import MetricDepthError
+from ..methods import METHODS
+from ..types import DepthMethod
+
+FORMAT = 1
+CONFIG, WEIGHTS, README = 'config.json', 'model.safetensors', 'README.md'
+CARD = 'metric_depth.json'  # what config.json is to us, in a layout where that is another's
+
+
+class CheckpointError(MetricDepthError):
+    """A model that is not there, or a checkpoint folder that is not whole."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """What config.json says of a model beside its architecture.
+
+    readme: the text of README.md, the model card a person reads.
+    """
+
+    name: str
+    licence: str
+    source: str
+    calibration: Calibration = field(default_factory=Calibration)
+    readme: str = ''
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A loaded model: the method with its weights, and what is said of it."""
+
+    method: DepthMethod
+    card: Card
+
+
+@contextlib.contextmanager
+def replacing(folder: Path) -> Iterator[Path]:
+    """A new folder to write into; its files replace those of `folder` only once all are there."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f'.{folder.name}-') as name:
+        yield Path(name)
+        for path in sorted(Path(name).rglob('*')):
+            if path.is_file():
+                shutil.copymode(__file__, path)  # safetensors writes for the owner alone
+                place = folder / path.relative_to(name)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                path.replace(place)
+
+
+def about(method: DepthMethod, card: Card) -> dict[str, Any]:
+    """What the checkpoint's JSON says."""
+    return {
+        'format': FORMAT,
+        'name': card.name,
+        'method': method_name(method),
+        'licence': card.licence,
+        'source': card.source,
+        'architecture': dataclasses.asdict(method.config),  # type: ignore[attr-defined]
+        'calibration': dataclasses.asdict(card.calibration),
+    }
+
+
+def read_card(path: Path) -> tuple[str, Any, Card]:
+    """Name of the method, the fields of its config, unchecked, and the card."""
+    raw = read_json(path)
+    fields = {'format', 'name', 'method', 'licence', 'source', 'architecture', 'calibration'}
+    check_keys(raw, fields, path)
+    if raw['format'] != FORMAT:
+        raise CheckpointError(f'{path}: format is {raw["format"]!r}, expected {FORMAT}')
+    if raw['method'] not in METHODS:
+        raise CheckpointError(
+            f'{path}: method is {raw["method"]!r}, expected one of {", ".join(METHODS)}'
+        )
+    calibration = from_dict(Calibration, raw['calibration'], path, 'calibration')
+    readme = path.parent / README
+    card = Card(
+        raw['name'],
+        raw['licence'],
+        raw['source'],
+        calibration,
+        readme.read_text() if readme.is_file() else '',
+    )
+    return raw['method'], raw['architecture'], card
+
+
+def read_json(path: Path) -> Any:
+    """What the file says; a CheckpointError if it is not JSON."""
+    try:
+        return json.loads(path.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise CheckpointError(f'{path} is not JSON: {error}') from None
+
+
+def from_dict(kind: type, raw: Any, path: Path, where: str) -> Any:
+    """An instance of the dataclass `kind`: every field that is not `later`, no unknown one."""
+    fields = dataclasses.fields(kind)
+    later = {f.name for f in fields if f.metadata.get('later')}
+    check_keys(raw, {f.name for f in fields}, path, where, optional=later)
+    values = {f.name: f.metadata['before'] for f in fields if 'before' in f.metadata}
+    values |= {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()}
+    try:
+        return kind(**values)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f'{path}: {where}: {error}') from None
+
+
+def check_keys(
+    raw: Any,
+    expected: set[str],
+    path: Path,
+    where: str = 'the file',
+    *,
+    optional: Collection[str] = (),
+) -> None:
+    """Nothing, or a CheckpointError if `raw` has not the keys expected, or others too."""
+    if not isinstance(raw, dict):
+        raise CheckpointError(f'{path}: {where} is {type(raw).__name__}, expected an object')
+    missing = expected - raw.keys() - set(optional)
+    for title, keys in (('lacks', missing), ('has unknown', raw.keys() - expected)):
+        if keys:
+            raise CheckpointError(f'{path}: {where} {title} {", ".join(sorted(keys))}')
+
+
+def load_tensors(path: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors in the file at `path`: all that are expected, of their shapes, and no others.
+
+    Raises:
+        CheckpointError: they are not, or hold values that are not finite.
+    """
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f'{path} is not a safetensors file: {error}') from None
+    for title, keys in (
+        ('lacks', expected.keys() - tensors.keys()),
+        ('has unknown', tensors.keys() - expected.keys()),
+    ):
+        if keys:
+            shown = ', '.join(sorted(keys)[:3])
+            raise CheckpointError(f'{path} {title} {len(keys)} tensors: {shown}, ...')
+    for key, value in tensors.items():
+        if value.shape != expected[key].shape:
+            raise CheckpointError(
+                f'{path}: {key} has shape {tuple(value.shape)}, expected '
+                f'{tuple(expected[key].shape)}'
+            )
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise CheckpointError(f'{path}: {key} holds values that are not finite')
+    return tensors
+
+
+def method_name(method: object) -> str:
+    """What METHODS calls it."""
+    for name, kind in METHODS.items():
+        if type(method) is kind:
+            return name
+    raise TypeError(f'{type(method).__name__} is not in METHODS')

@@ -1,0 +1,71 @@
+"""The layout of transformers, in which public depth models come.
+
+Saved by us there is metric_depth.json beside them: config.json of our own layout without the
+architecture, and with `scale`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+from ..calibration import Calibration
+from ..methods.coarse import UNCALIBRATED, Coarse, load_coarse
+from ..methods.coarse_models import public_model
+from .card import (
+    CARD,
+    FORMAT,
+    README,
+    Card,
+    Checkpoint,
+    CheckpointError,
+    check_keys,
+    from_dict,
+    read_json,
+    replacing,
+)
+
+
+def public_name(folder: Path, model: str | Path) -> str:
+    """The hub id where `model` is one, else the name of the folder."""
+    return str(model) if public_model(str(model)) or not Path(model).is_dir() else folder.name
+
+
+def load(folder: Path, model: str | Path, scale: float | None) -> Checkpoint:
+    """The checkpoint in `folder`; `model` is what it was asked for as, scale as of Coarse."""
+    name = public_name(folder, model)
+    known = public_model(name)
+    licence = known.licence if known else 'see its README.md'
+    source = known.family if known else Coarse.SOURCE
+    calibration = UNCALIBRATED
+    own = folder / CARD
+    if own.is_file():
+        raw = read_json(own)
+        check_keys(raw, {'format', 'name', 'licence', 'source', 'scale', 'calibration'}, own)
+        if raw['format'] != FORMAT:
+            raise CheckpointError(f'{own}: format is {raw["format"]!r}, expected {FORMAT}')
+        calibration = from_dict(Calibration, raw['calibration'], own, 'calibration')
+        name, licence, source = raw['name'], raw['licence'], raw['source']
+        scale = raw['scale'] if scale is None else scale
+    method = load_coarse(folder, name=name, scale=scale)
+    readme = folder / README
+    text = readme.read_text() if readme.is_file() else ''
+    return Checkpoint(method, Card(name, licence, source, calibration, text))
+
+
+def save(folder: Path, method: Coarse, card: Card) -> None:
+    """Write a checkpoint that transformers opens too."""
+    about = {
+        'format': FORMAT,
+        'name': card.name,
+        'licence': card.licence,
+        'source': card.source,
+        'scale': method.scale,
+        'calibration': dataclasses.asdict(card.calibration),
+    }
+    with replacing(folder) as new:
+        method.network.save_pretrained(new)  # type: ignore[operator]
+        method.processor.save_pretrained(new)  # type: ignore[attr-defined]
+        (new / CARD).write_text(json.dumps(about, indent=2) + '\n')
+        (new / README).write_text(card.readme)
