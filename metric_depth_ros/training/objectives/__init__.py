@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from . import betterdepth, grin, metricgold, sharpdepth
+from . import betterdepth, depthmaster, grin, metricgold, sharpdepth
 
 # By the names of METHODS; 'loss' is what is minimised, the other entries are its parts.
 OBJECTIVES: dict[str, Callable[..., dict[str, Tensor]]] = {
@@ -14,4 +14,5 @@ OBJECTIVES: dict[str, Callable[..., dict[str, Tensor]]] = {
     'metricgold': metricgold.loss,
     'betterdepth': betterdepth.loss,
     'sharpdepth': sharpdepth.loss,
+    'depthmaster': depthmaster.loss,
 }

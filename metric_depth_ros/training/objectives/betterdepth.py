@@ -61,7 +61,7 @@ def coded(method: BetterDepth, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Te
         Eq. 5, patches where the two are alike.
 
     Raises:
-        MetricDepthError: the batch has no coarse depth.
+        MetricDepthError: the batch has no coarse depth, or a relative one of another quantity.
     """
     config, given = method.config, batch.coarse
     if given is None:
@@ -71,15 +71,15 @@ def coded(method: BetterDepth, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Te
         )
     known = batch.inside & (batch.valid | batch.ray_distance.isposinf())
     depth = torch.where(known, batch.ray_distance * batch.rays[:, 2], config.far)
-    truth, coarse = method.quantity(depth, given), method.coarse_quantity(given)
+    truth, coarse = method.quantity(depth), method.coarse_quantity(given)
     both = batch.valid & coarse.isfinite()
     if config.pre_align:
         coarse = pre_aligned(coarse, truth, both)
     seen = batch.inside & coarse.isfinite()
     span = CodeRange.of(truth, known)
     own = span if config.pre_align else CodeRange.of(coarse, seen)
-    truth_codes = method.fill(span.encode(truth), known, given)
-    coarse_codes = method.fill(own.encode(coarse), seen, given)
+    truth_codes = method.fill(span.encode(truth), known)
+    coarse_codes = method.fill(own.encode(coarse), seen)
     similar = torch.ones_like(known)
     if config.patch_mask:
         compared = known & seen
