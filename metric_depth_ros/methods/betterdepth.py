@@ -35,6 +35,7 @@ PIXELS_PER_PASS = 2**21
 # The shares of the pixels below the two ends of the range, as Marigold has them.
 PERCENTILES = (0.02, 0.98)
 _SMALLEST_RANGE = 1e-6  # a wall seen head on has none
+_QUANTITIES = {1: 'depth', 0: 'the logarithm of depth', -1: 'disparity'}
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,8 @@ class BetterDepthConfig:
     pre_align: fit the coarse depth to the truth in training (Eq. 3); without, Table 5's #2.
     patch_mask: learn only where both are alike (Eq. 4-6); without, Table 5's #3.
     patch, tolerance: w, pixels, and eta, per pixel in the range [-1, 1].
-    log_depth: refine the logarithm of metric coarse depth, so that an error of the code is the
-        same relative error everywhere; else metres. Relative disparity is refined as it is.
+    power: of depth, what is refined: 1 for depth, -1 for disparity, as relative models say it, and
+        0 for the logarithm of depth, whose error is the same relative error everywhere.
     near, far: metres along z; metric depth is clipped to them.
     beyond: metres along z from which a sample counts as infinitely far.
     mean_ensemble: predict the mean of the samples (appendix E) rather than their median.
@@ -62,7 +63,7 @@ class BetterDepthConfig:
     patch_mask: bool = True
     patch: int = 8
     tolerance: float = 0.1
-    log_depth: bool = False
+    power: int = 1
     near: float = 0.1
     far: float = 100.0
     beyond: float = 80.0
@@ -75,6 +76,8 @@ class BetterDepthConfig:
     def __post_init__(self) -> None:
         if isinstance(self.latent, Mapping):  # as JSON has it
             object.__setattr__(self, 'latent', LatentConfig(**self.latent))
+        if self.power not in _QUANTITIES:
+            raise MetricDepthError(f'BetterDepth config has power {self.power}, expected -1, 0, 1')
         if self.patch < 1:
             raise MetricDepthError(
                 f'BetterDepth config has patch {self.patch}, expected 1 or more'
@@ -99,7 +102,7 @@ class BetterDepthConfig:
         """A network that CPU cores train, beginning with metricgold-small."""
         return cls(
             latent=LatentConfig.small(12),
-            log_depth=True,
+            power=0,
             num_steps=4,
             num_samples=4,
             working_pixels=128 * 96,
@@ -110,7 +113,7 @@ class BetterDepthConfig:
         """`small`, shrunk to where a test can afford it."""
         return cls(
             latent=LatentConfig.tiny(12),
-            log_depth=True,
+            power=0,
             num_steps=2,
             num_samples=2,
             working_pixels=48 * 32,
@@ -201,31 +204,49 @@ class BetterDepth(nn.Module):
 
     # ---- what is refined ---------------------------------------------------------------------
 
-    def quantity(self, depth: Tensor, coarse: CoarseDepth) -> Tensor:
-        """Metres along z in the quantity that `coarse` is refined in; any infinity at `far`.
+    def quantity(self, depth: Tensor) -> Tensor:
+        """Metres along z in the quantity that is refined; any infinity as `far`.
 
-        Of relative disparity 1 / m, else metres or, with log_depth, the logarithm of metres over
-        `near`.
+        Metres, 1 / metres, or the logarithm of metres over `near`, by the config's power.
         """
-        near, far = self.config.near, self.config.far
-        depth = depth.clamp(near, far)
-        if not coarse.metric:
-            return depth.reciprocal() if coarse.disparity else depth
-        return (depth / near).log() if self.config.log_depth else depth
-
-    def coarse_quantity(self, coarse: CoarseDepth) -> Tensor:
-        """The coarse depth in that quantity, up to scale and shift if it is relative."""
-        return self.quantity(coarse.values, coarse) if coarse.metric else coarse.values
+        depth = depth.clamp(self.config.near, self.config.far)
+        if self.config.power == 0:
+            return (depth / self.config.near).log()
+        return depth.reciprocal() if self.config.power < 0 else depth
 
     def metres(self, quantity: Tensor) -> Tensor:
-        """Metres along z of the quantity of a metric coarse depth; +inf from `beyond` on."""
-        depth = self.config.near * quantity.exp() if self.config.log_depth else quantity
+        """Metres along z of that quantity; +inf from `beyond` on."""
+        if self.config.power == 0:
+            depth = self.config.near * quantity.exp()
+        elif self.config.power < 0:
+            depth = quantity.clamp(min=1 / self.config.far).reciprocal()
+        else:
+            depth = quantity
         depth = depth.clamp(self.config.near, self.config.far)
-        return torch.where(depth < self.config.beyond, depth, torch.inf)
+        return torch.where(depth >= self.config.beyond, torch.inf, depth)
 
-    def fill(self, codes: Tensor, known: Tensor, coarse: CoarseDepth) -> Tensor:
+    def coarse_quantity(self, coarse: CoarseDepth) -> Tensor:
+        """The coarse depth in that quantity; a relative one is that up to scale and shift.
+
+        Raises:
+            MetricDepthError: a relative one of another quantity.
+        """
+        if coarse.metric:
+            return self.quantity(coarse.values)
+        found = -1 if coarse.disparity else 1
+        if found != self.config.power:
+            kind = 'disparity' if coarse.disparity else 'depth'
+            raise MetricDepthError(
+                f'the coarse depth is relative {kind}, but this BetterDepth refines '
+                f'{_QUANTITIES[self.config.power]}: choose a metric coarse model, or give its '
+                f'scale'
+            )
+        return coarse.values
+
+    def fill(self, codes: Tensor, known: Tensor) -> Tensor:
         """Codes clipped to [-1, 1], those that are not known at the far end."""
-        return torch.where(known, codes.clamp(-1, 1), -1.0 if coarse.disparity else 1.0)
+        far = -1.0 if self.config.power < 0 else 1.0
+        return torch.where(known, codes.clamp(-1, 1), far)
 
     def condition(self, image: Tensor, coarse_codes: Tensor) -> Tensor:
         """Latents that stand before the noisy ones, of image (B, 3, h, w), codes (B, h, w)."""
@@ -291,7 +312,7 @@ class BetterDepth(nn.Module):
             return values.new_full((num_samples, *values.shape), torch.nan)
         span = CodeRange.of(values[None], known[None])
         whole = span.encode(values)
-        coarse_codes = self.fill(whole, known, coarse)
+        coarse_codes = self.fill(whole, known)
         codes = self.sample_codes(
             conditioning.image, coarse_codes[0], num_samples, num_steps, generator
         )
