@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import torch
@@ -102,6 +102,7 @@ class BetterDepthConfig:
         """A network that CPU cores train, beginning with metricgold-small."""
         return cls(
             latent=LatentConfig.small(12),
+            tolerance=0.3,  # a blur of some pixels is much next to patches of 8
             power=0,
             num_steps=4,
             num_samples=4,
@@ -196,11 +197,9 @@ class BetterDepth(nn.Module):
             widen(latent, wanted)
         # So that few steps begin with noise alone, as they are trained at their first time.
         scheduler = {**latent.config.scheduler, 'timestep_spacing': 'trailing'}
-        latent.config = LatentConfig(
-            latent.config.unet, latent.config.vae, scheduler, latent.config.prompt
-        )
+        latent.config = replace(latent.config, scheduler=scheduler)
         latent.scheduler = make_scheduler(scheduler)
-        return cls(BetterDepthConfig(**{**vars(config), 'latent': latent.config}), latent)
+        return cls(replace(config, latent=latent.config), latent)
 
     # ---- what is refined ---------------------------------------------------------------------
 
