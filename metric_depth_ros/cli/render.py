@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from ..errors import MetricDepthError
 
@@ -28,6 +29,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         choices=('train', 'heldout'),
         default='train',
         help='heldout: textures, layouts and fields of view that training never shows',
+    )
+    parser.add_argument(
+        '--style',
+        choices=('surfaces', 'fields'),
+        default='surfaces',
+        help='fields: the second generator, of other shapes, materials and light, which no model '
+        'is trained on; some seconds a frame, single frames only',
     )
     parser.add_argument('--frames', type=int, default=30, metavar='N')
     parser.add_argument(
@@ -59,6 +67,8 @@ def run(args: argparse.Namespace) -> int:
         raise MetricDepthError(f'--frames is {args.frames}, expected at least 1')
     generator = torch.Generator().manual_seed(args.seed)
     options = {'split': args.split, 'lens': args.lens}
+    if args.style == 'fields':
+        options = _field_options(args)
     if args.fov is not None:
         options['fov_deg'] = (args.fov, args.fov)
     if args.bag or args.sequence:
@@ -80,6 +90,21 @@ def run(args: argparse.Namespace) -> int:
         pass
     print(args.out if args.bag else args.out / 'manifest.jsonl')
     return 0
+
+
+def _field_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Options of single frames of the second generator."""
+    from ..synthetic import render_fields_batch
+
+    if args.bag or args.sequence:
+        raise MetricDepthError(
+            '--style is fields, which moves no camera: leave --bag and --sequence out'
+        )
+    if args.split != 'train':
+        raise MetricDepthError(
+            f'--style is fields, none of which is trained on: leave --split {args.split} out'
+        )
+    return {'lens': args.lens, 'render': render_fields_batch}
 
 
 def _size(text: str) -> tuple[int, int]:

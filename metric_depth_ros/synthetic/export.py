@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from ..messages import (
 )
 from ..types import Frame
 from .lidar import lidar_mask
-from .render import render_batch
+from .render import Rendered, render_batch
 from .trajectory import SequenceFrame
 
 WORLD, BODY = 'world', 'base_link'
@@ -36,12 +36,23 @@ _BATCH = 8
 
 
 def single_frames(
-    kind: str, count: int, width: int, height: int, generator: Generator, **options: Any
+    kind: str,
+    count: int,
+    width: int,
+    height: int,
+    generator: Generator,
+    *,
+    render: Callable[..., Rendered] = render_batch,
+    **options: Any,
 ) -> Iterator[SequenceFrame]:
-    """`count` frames, each of a scene and with a camera of its own; options as of render_batch."""
+    """`count` frames, each of a scene and with a camera of its own.
+
+    Args:
+        render: render_batch or render_fields_batch; options: of it.
+    """
     for start in range(0, count, _BATCH):
         size = min(_BATCH, count - start)
-        batch = render_batch(size, width, height, generator, kind=kind, **options)
+        batch = render(size, width, height, generator, kind=kind, **options)
         for i in range(size):
             yield SequenceFrame(
                 Frame(batch.image[i].cpu(), batch.cameras[i], (start + i) * 1_000_000_000),

@@ -6,6 +6,7 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -86,6 +87,29 @@ def test_rendered_frames_can_be_evaluated(
     assert 'tiny' in capsys.readouterr().out
 
 
+def test_frames_of_the_second_generator_are_other_frames(tmp_path: Path) -> None:
+    command = [
+        'render',
+        '--frames',
+        '1',
+        '--size',
+        '32x24',
+        '--scenes',
+        'indoor',
+        '--lens',
+        'none',
+    ]
+    images = {}
+    for style in ('surfaces', 'fields'):
+        assert main([*command, '--style', style, '--out', str(tmp_path / style)]) == 0
+        (entry,) = (tmp_path / style / 'manifest.jsonl').read_text().splitlines()
+        depth = np.load(tmp_path / style / json.loads(entry)['depth'])
+        assert depth.shape == (24, 32)
+        assert np.nanmin(depth) > 0
+        images[style] = (tmp_path / style / json.loads(entry)['image']).read_bytes()
+    assert images['surfaces'] != images['fields']
+
+
 def test_the_same_seed_renders_the_same_bag_again_in_place(tmp_path: Path) -> None:
     command = ['render', '--out', str(tmp_path / 'walk'), '--bag', '--frames', '2']
     command += ['--size', '48x32', '--scenes', 'indoor']
@@ -100,6 +124,11 @@ def test_the_same_seed_renders_the_same_bag_again_in_place(tmp_path: Path) -> No
     [
         (['render', '--out', 'x', '--size', 'big'], "--size is 'big', expected WIDTHxHEIGHT"),
         (['render', '--out', 'x', '--frames', '0'], '--frames is 0, expected at least 1'),
+        (['render', '--out', 'x', '--style', 'fields', '--bag'], '--style is fields, which moves'),
+        (
+            ['render', '--out', 'x', '--style', 'fields', '--split', 'heldout'],
+            'leave --split held',
+        ),
         (['train', 'nothing', '--out', 'x'], "recipe is 'nothing', expected"),
         (['evaluate', '--data', 'none.jsonl'], 'none.jsonl: there is no such manifest'),
         (['train', 'grin-small', '--out', 'x', '--device', 'abacus'], "device is 'abacus'"),
