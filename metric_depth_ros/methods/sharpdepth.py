@@ -94,6 +94,8 @@ class SharpDepthConfig:
             latent=LatentConfig.small(),
             log_range=(0.1, 100.0),
             beyond=80.0,
+            distillation_times=(0.02, 0.3),
+            teacher_decay=0.995,
             working_pixels=128 * 96,
         )
 
@@ -179,6 +181,7 @@ class SharpDepth(nn.Module):
     takes_coarse = True
     needs_metric_coarse = True
     multiple_of = 8
+    TRAINING_ONLY = ('distillation',)  # not part of a checkpoint
 
     def __init__(self, config: SharpDepthConfig, latent: LatentNetwork | None = None) -> None:
         super().__init__()
