@@ -159,6 +159,17 @@ def test_few_steps_or_many(tiny: BetterDepth, num_steps: int) -> None:
     assert depth.isfinite().all()
 
 
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_half_precision_and_tiles(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    latent = LatentNetwork(LatentConfig.tiny(12)).to(dtype)
+    method = BetterDepth(replace(BetterDepthConfig.tiny(), tiled=True), latent).eval()
+    assert method.latent.vae.use_tiling
+    depth = method.draw(look(CoarseDepth(ramp())), 1, seeded())
+    assert depth.dtype == torch.float32
+    assert depth.isfinite().all()
+
+
 def test_without_a_single_coarse_pixel_there_is_no_depth(tiny: BetterDepth) -> None:
     nothing = CoarseDepth(torch.full((HEIGHT, WIDTH), torch.nan))
     assert tiny.draw(look(nothing), 2, seeded()).isnan().all()
