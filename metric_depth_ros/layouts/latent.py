@@ -4,7 +4,8 @@ Beside the public parts lie
     metric_depth.json           as config.json in our own layout; `architecture` lacks `latent`,
                                 which the parts say
     metric_depth.safetensors    what the method has beside the parts: every tensor of its
-                                state_dict that no part holds; no file if there is none
+                                state_dict that no part holds, but for those of the modules that
+                                it says are for TRAINING_ONLY; no file if there is none
     README.md
 so that diffusers opens the parts, whatever a method adds to them. A folder without
 metric_depth.json, as Marigold is published, opens as MetricGold.
@@ -86,9 +87,22 @@ def load(folder: Path) -> Checkpoint:
     return Checkpoint(method, card)
 
 
+def begin_with_extra(folder: Path, method: nn.Module) -> None:
+    """Give a method that begins with the parts in `folder` what lies beside them, if it is its own.
+
+    Raises:
+        CheckpointError: a method of its kind lies there, but not with the same tensors.
+    """
+    path = folder / EXTRA
+    if path.is_file() and read_card(folder / CARD)[0] == method_name(method):
+        method.load_state_dict(load_tensors(path, _extra(method)), strict=False)
+
+
 def _extra(method: nn.Module) -> dict[str, Tensor]:
-    """What the method has beside the parts."""
-    return {k: v for k, v in method.state_dict().items() if not k.startswith(_OF_PARTS)}
+    """What the method has beside the parts, and needs to predict."""
+    training_only = tuple(f'{name}.' for name in getattr(method, 'TRAINING_ONLY', ()))
+    not_these = (*_OF_PARTS, *training_only)
+    return {k: v for k, v in method.state_dict().items() if not k.startswith(not_these)}
 
 
 def _load_extra(folder: Path, method: nn.Module) -> None:

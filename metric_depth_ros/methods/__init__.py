@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .betterdepth import BetterDepth
+from .depthmaster import DepthMaster
 from .grin import Grin
 from .metricgold import MetricGold
 from .sharpdepth import SharpDepth
@@ -16,4 +17,5 @@ METHODS: dict[str, type[Any]] = {
     'metricgold': MetricGold,
     'betterdepth': BetterDepth,
     'sharpdepth': SharpDepth,
+    'depthmaster': DepthMaster,
 }

@@ -7,6 +7,7 @@ it says is the mean of three (Ke et al. 2024, Marigold, Section 3.2).
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import MetricDepthError
+from .fourier_enhancement import FourierEnhancement, after
 
 
 class LatentError(MetricDepthError):
@@ -133,6 +135,8 @@ _SCHEDULER: dict[str, Any] = {
 class LatentNetwork(nn.Module):
     """Autoencoder and denoiser with the schedule they were trained for.
 
+    enhancement: after the denoiser's middle block, None where there is none; see `enhance`.
+
     Args:
         config: sizes; the weights are random.
 
@@ -141,6 +145,7 @@ class LatentNetwork(nn.Module):
     """
 
     empty_prompt: Tensor
+    enhancement: FourierEnhancement | None
 
     def __init__(self, config: LatentConfig) -> None:
         super().__init__()
@@ -151,6 +156,7 @@ class LatentNetwork(nn.Module):
             self.vae = diffusers.AutoencoderKL.from_config(dict(config.vae))
         except (TypeError, ValueError) as error:
             raise LatentError(f'no latent network has these sizes: {error}') from None
+        self.enhancement = None
         self.scheduler = make_scheduler(config.scheduler)
         self.register_buffer('empty_prompt', torch.zeros(1, *config.prompt))
 
@@ -201,7 +207,16 @@ class LatentNetwork(nn.Module):
         prompt = self.empty_prompt.to(noisy.dtype).expand(len(noisy), -1, -1)
         joined = torch.cat([condition, noisy], dim=1)
         unet = self.unet if unet is None else unet
-        return unet(joined, t, prompt, return_dict=False, **options)[0]
+        with contextlib.ExitStack() as stack:
+            if self.enhancement is not None:
+                stack.enter_context(after(unet.mid_block, self.enhancement))
+            return unet(joined, t, prompt, return_dict=False, **options)[0]
+
+    def enhance(self) -> None:
+        """Put a new FourierEnhancement, as yet the identity, after the denoiser's middle block."""
+        weight = self.unet.conv_in.weight
+        module = FourierEnhancement(self.unet.config.block_out_channels[-1])
+        self.enhancement = module.to(weight.device, weight.dtype)
 
     def sample(
         self, condition: Tensor, noise: Tensor, num_steps: int, generator: torch.Generator

@@ -25,6 +25,7 @@ import torch
 
 from ..checkpoint import Card, find, save
 from ..errors import MetricDepthError
+from ..layouts.latent import begin_with_extra
 from ..methods import METHODS
 from ..nn import latent_folder
 from .coarse import MakeCoarse, make_coarse
@@ -125,7 +126,10 @@ def initial_method(recipe: Recipe) -> Any:
     kind, config = METHODS[recipe.method], recipe.architecture()
     if recipe.base is None:
         return kind(config)
-    return kind.on(latent_folder.load(find(recipe.base)), config)
+    folder = find(recipe.base)
+    method = kind.on(latent_folder.load(folder), config)
+    begin_with_extra(folder, method)
+    return method
 
 
 class _OutOfTimeError(Exception):
