@@ -63,7 +63,7 @@ class DepthNode(LifecycleNode):
 
     def __init__(self, **node_options: Any) -> None:
         super().__init__('depth_node', **node_options)
-        self.parameters = parameters.declare(self)
+        self.parameters = parameters.declare(self, parameters.Parameters)
         self.add_on_set_parameters_callback(self._change_parameters)
         self.health = Health()
         self._throttle = Throttle(WARNING_PERIOD_S)
