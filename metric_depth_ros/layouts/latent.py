@@ -88,7 +88,7 @@ def load(folder: Path) -> Checkpoint:
 
 
 def begin_with_extra(folder: Path, method: nn.Module) -> None:
-    """Give a method that begins with the parts in `folder` what lies beside them, if it is its own.
+    """Give a method that begins with the parts in `folder` what its own kind has beside them.
 
     Raises:
         CheckpointError: a method of its kind lies there, but not with the same tensors.
