@@ -76,17 +76,21 @@ def tum_line(stamp_ns: int, world_from_camera: Tensor) -> str:
     return ' '.join([seconds(stamp_ns), *(f'{number:.9f}' for number in numbers)])
 
 
+def tum_text(trajectory: Trajectory) -> str:
+    """A whole file of the TUM format."""
+    poses = zip(trajectory.stamps_ns, trajectory.world_from_camera, strict=True)
+    lines = [_HEADER, *(tum_line(stamp_ns, pose) for stamp_ns, pose in poses)]
+    return '\n'.join(lines) + '\n'
+
+
 def write_trajectory(path: Path, trajectory: Trajectory) -> None:
     """Write the TUM format; what stands at `path` is replaced once all is written.
 
     Raises:
         OSError: it cannot be written.
     """
-    lines = [_HEADER]
-    poses = zip(trajectory.stamps_ns, trajectory.world_from_camera, strict=True)
-    lines += [tum_line(stamp_ns, pose) for stamp_ns, pose in poses]
     part = path.with_name(f'{path.name}.part')  # so that what stands at `path` is always whole
-    part.write_text('\n'.join(lines) + '\n')
+    part.write_text(tum_text(trajectory))
     part.replace(path)
 
 
