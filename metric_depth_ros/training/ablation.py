@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -151,8 +151,13 @@ class Bench:
         name = self.suite.variants[name].weights_of or name
         recipe, folder = self.suite.recipes[name], self.out / name
         trained = folder / _TRAINED
-        if trained.is_file() and trained.read_text() == signature(recipe):
+        if trained.is_file() and trained.read_text() == self._signature(name):
             return folder / 'checkpoint'
+        if first := self.suite.variants[name].begins_with:
+            base = self.train(first, stop, show)
+            if base is None:
+                return None
+            recipe = replace(recipe, base=str(base))
         finished = train(
             recipe,
             folder,
@@ -163,8 +168,14 @@ class Bench:
             show=lambda progress: show(name, progress),
         )
         if finished is not None:
-            trained.write_text(signature(recipe))
+            trained.write_text(self._signature(name))
         return finished
+
+    def _signature(self, name: str) -> str:
+        """What the weights of a variant depend on: its recipe, and that of what it begins with."""
+        own = signature(self.suite.recipes[name])
+        first = self.suite.variants[name].begins_with
+        return f'{own} after {self._signature(first)}' if first else own
 
     def judge(self, name: str, folder: Path) -> None:
         """Score a variant on all sets and write it down."""
@@ -271,7 +282,8 @@ class Bench:
         how = f'{variant.num_samples} samples, regression {variant.regression}'
         how += f', coarse {signature(variant.judged_with(recipe))}'
         on = f'{", ".join(self.sets)}; {self.suite.fields}'
-        return f'{signature(recipe)}; {how}; {on}; {", ".join(metric_names())}, edges'
+        trained = self._signature(variant.weights_of or name)
+        return f'{trained}; {how}; {on}; {", ".join(metric_names())}, edges'
 
 
 def field_pool(folder: Path, fields: FieldFrames, width: int, height: int) -> FramePool:

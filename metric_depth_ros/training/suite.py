@@ -9,6 +9,7 @@ recipe and variants of it, each a few changes:
       full: {what: everything}
       linear: {what: linear code, changes: {config: {code_base: 1.0}}}
       single: {what: one sample, weights_of: full, num_samples: 1}
+      second: {what: a second stage, begins_with: full, changes: {learning_rate: 0.001}}
 
 A change names the fields it is about; those of a mapping that it does not name stay.
 """
@@ -45,14 +46,16 @@ class Variant:
     """A row of the table.
 
     what: it is, in a few words. changes: of the base. weights_of: the variant whose weights are
-    taken; '' to train its own. num_samples: draws that a prediction is the median of. regression:
-    judge the head that regresses, without any diffusion. coarse: what to refine when it is
-    judged, if that is not what it was trained with.
+    taken; '' to train its own. begins_with: the variant, among those before, whose trained weights
+    are the recipe's base; '' for the base that the recipe says. num_samples: draws that a
+    prediction is the median of. regression: judge the head that regresses, without any diffusion.
+    coarse: what to refine when it is judged, if that is not what it was trained with.
     """
 
     what: str
     changes: dict[str, Any] = field(default_factory=dict)
     weights_of: str = ''
+    begins_with: str = ''
     num_samples: int = NUM_SAMPLES
     regression: bool = False
     coarse: BlurredTruth | CoarseModel | None = None
@@ -135,8 +138,16 @@ def _check(variants: dict[str, Variant], recipes: dict[str, Recipe]) -> None:
         raise RecipeError('variants is empty, expected at least one')
     trained = [name for name, variant in variants.items() if not variant.weights_of]
     first = next(iter(recipes.values()))
+    before: list[str] = []
     for name, variant in variants.items():
         where = f'variants.{name}'
+        if variant.begins_with and variant.begins_with not in before:
+            raise RecipeError(
+                f'{where}.begins_with is {variant.begins_with!r}, expected one that is trained '
+                f'before: {", ".join(before) or "none is"}'
+            )
+        if not variant.weights_of:
+            before.append(name)
         if variant.weights_of and variant.weights_of not in trained:
             raise RecipeError(
                 f'{where}.weights_of is {variant.weights_of!r}, expected one of '

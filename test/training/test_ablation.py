@@ -12,9 +12,10 @@ import yaml
 from metric_depth_ros.evaluation.metrics import PLAIN, best_constant, mean_scores
 from metric_depth_ros.methods.grin import Grin, GrinConfig
 from metric_depth_ros.training import ablation
-from metric_depth_ros.training.ablation import Table, ablate
+from metric_depth_ros.training.ablation import Bench, Table, ablate
 from metric_depth_ros.training.data import FramePool
 from metric_depth_ros.training.fields import RecipeError
+from metric_depth_ros.training.recipe import Recipe
 from metric_depth_ros.training.suite import SUITES, Suite, load_suite, merged
 
 FRAMES = {'frames': 8, 'width': 64, 'height': 32, 'scenes': 'indoor', 'seed': 1}
@@ -76,6 +77,11 @@ def test_a_change_leaves_the_fields_that_it_does_not_name(suite: Suite) -> None:
         ({'what': 'x', 'weights_of': 'full', 'changes': {'seed': 1}}, 'expected one of them'),
         ({'what': 'x', 'changes': {'validation': {'seed': 5}}}, 'same for all variants'),
         ({'what': 'x', 'num_samples': 0}, 'num_samples is 0'),
+        (
+            {'what': 'x', 'begins_with': 'new'},
+            r'begins_with is .new., expected one that is trained '
+            r'before: full, linear',
+        ),
         ({'changes': {}}, r'variants\.new lacks what'),
     ],
 )
@@ -89,6 +95,40 @@ def test_unknown_names_are_errors(suite: Suite, tmp_path: Path) -> None:
         load_suite('no-such-suite')
     with pytest.raises(ablation.MetricDepthError, match='expected one of full, linear, single'):
         ablate(suite, tmp_path / 'out', only=['ful'])
+
+
+def test_a_variant_goes_on_from_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip('diffusers')
+    path = tmp_path / 'mine.yaml'
+    second = {'what': 'second', 'begins_with': 'first', 'changes': {'learning_rate': 0.5}}
+    raw = {
+        'base': 'depthmaster-small-stage1',
+        'variants': {'first': {'what': 'first'}, 'second': second},
+    }
+    path.write_text(yaml.safe_dump(raw, sort_keys=False))
+    trained = []
+
+    def remember(recipe: Recipe, folder: Path, **kwargs: object) -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        trained.append((recipe.name, recipe.base, recipe.learning_rate))
+        return folder / 'checkpoint'
+
+    monkeypatch.setattr(ablation, 'train', remember)
+    monkeypatch.setattr(Bench, '_sets', lambda *args: {})
+    expected = [
+        ('mine-first', 'metricgold-small', 0.01),
+        ('mine-second', str(tmp_path / 'out' / 'first' / 'checkpoint'), 0.5),
+    ]
+    for _ in range(2):  # the second time nothing is left to do
+        bench = Bench(load_suite(path), tmp_path / 'out', tmp_path, [], torch.device('cpu'))
+        bench.train('second', lambda: False, lambda name, progress: None)
+        assert trained == expected
+
+    raw['variants']['first']['changes'] = {'seed': 7}  # then the second is another too
+    path.write_text(yaml.safe_dump(raw, sort_keys=False))
+    bench = Bench(load_suite(path), tmp_path / 'out', tmp_path, [], torch.device('cpu'))
+    bench.train('second', lambda: False, lambda name, progress: None)
+    assert trained == 2 * expected
 
 
 def test_a_suite_becomes_a_table_once(
