@@ -3,7 +3,8 @@
 The samples of a diffusion model agree with each other more than with the truth, so their spread
 ranks errors but does not measure them. A few numbers, fitted once on scenes the model never saw
 and stored in its checkpoint, mend that: how far to trust the spread, how much larger errors are at
-some depths than at others, and at the edges of things, where half a pixel decides.
+some depths than at others, and at the edges of things, where half a pixel decides. What refines a
+coarse depth says one thing whatever the noise; how far it leaves the coarse depth counts too.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .alignment import align_disparity, align_scale_shift
 from .errors import MetricDepthError
+from .types import CoarseDepth
 
 ONE_SIGMA = 0.6827  # share of a Gaussian within one standard deviation
 _EDGE_REACH = 1  # pixels
@@ -28,18 +31,19 @@ _ROUGHNESS = 0.03  # price of factors that differ from their neighbours'
 _LEVELLINGS = 4
 _SMALLEST_ERROR = 1e-6  # of depth; there is a logarithm
 _ENOUGH_PIXELS = 1000
-# Of the floor to what the spread usually adds: however little the spread said in the fit, one far
-# beyond the usual still widens the error bar.
+# Of the floor, and of the coarse depth's part, to what the spread usually adds: however little the
+# spread said in the fit, one far beyond the usual still widens the error bar.
 _LARGEST_FLOOR = 4.0
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """std = hypot(std_scale * spread, std_floor * depth) * range factor * edge factor.
+    """std = hypot(std_scale * spread, std_floor * depth, std_coarse * disagreement)
+    * range factor * edge factor.
 
-    std_scale has no unit, std_floor and std_single are metres per metre of depth. A single
-    sample leaves no spread to look at: std_single is the model's usual relative error, which
-    stands for the hypot.
+    std_scale and std_coarse have no unit, std_floor and std_single are metres per metre of depth.
+    Disagreement is with the coarse depth, of methods that refine one. A single sample leaves no
+    spread to look at: std_single is the model's usual relative error, which stands for the hypot.
 
     range_depths, range_factors: the range factor at some depths, metres, growing; linear in
         log depth between them, constant beyond.
@@ -55,10 +59,12 @@ class Calibration:
     range_depths: tuple[float, ...] = field(default=(1.0,), metadata={'later': True})
     range_factors: tuple[float, ...] = field(default=(1.0,), metadata={'later': True})
     edge_power: float = field(default=0.0, metadata={'later': True})
+    std_coarse: float = field(default=0.0, metadata={'later': True})
 
     def __post_init__(self) -> None:
         numbers = {'std_scale': self.std_scale, 'std_floor': self.std_floor,
-                   'std_single': self.std_single, 'edge_power': self.edge_power}  # fmt: skip
+                   'std_single': self.std_single, 'edge_power': self.edge_power,
+                   'std_coarse': self.std_coarse}  # fmt: skip
         for name in ('range_depths', 'range_factors'):
             numbers |= {f'{name}[{i}]': value for i, value in enumerate(getattr(self, name))}
         for name, value in numbers.items():
@@ -82,18 +88,30 @@ class Calibration:
         """How many pixels around one its standard deviation depends on."""
         return _EDGE_REACH if self.edge_power else 0
 
-    def std(self, depth: Tensor, samples: Tensor) -> Tensor:
+    def std(self, depth: Tensor, samples: Tensor, coarse: CoarseDepth | None = None) -> Tensor:
         """(h, w) metres, one sigma, of the median `depth` (h, w) of `samples` (S, h, w).
 
         NaN where depth is not finite.
+
+        Args:
+            coarse: (h, w), what the method refined.
         """
         if samples.shape[0] == 1:
             return self._std(depth, self.std_single * depth)
-        return self.of_spread(depth, spread(depth, samples))
+        return self.of_spread(depth, spread(depth, samples), disagreement(depth, coarse))
 
-    def of_spread(self, depth: Tensor, spread: Tensor) -> Tensor:
-        """(h, w) metres, one sigma, of the depth (h, w) of samples that spread so far (h, w)."""
-        return self._std(depth, torch.hypot(self.std_scale * spread, self.std_floor * depth))
+    def of_spread(
+        self, depth: Tensor, spread: Tensor, disagreement: Tensor | None = None
+    ) -> Tensor:
+        """(h, w) metres, one sigma, of the depth (h, w) of samples that spread so far (h, w).
+
+        Args:
+            disagreement: (h, w), what the function of that name says; None for 0.
+        """
+        plain = torch.hypot(self.std_scale * spread, self.std_floor * depth)
+        if disagreement is not None:
+            plain = torch.hypot(plain, self.std_coarse * disagreement)
+        return self._std(depth, plain)
 
     def _std(self, depth: Tensor, plain: Tensor) -> Tensor:
         at = depth.new_tensor(self.range_depths)
@@ -110,6 +128,21 @@ def spread(depth: Tensor, samples: Tensor) -> Tensor:
     the median.
     """
     return torch.where(torch.isfinite(samples), samples, depth).std(dim=0)
+
+
+def disagreement(depth: Tensor, coarse: CoarseDepth | None) -> Tensor:
+    """(h, w) metres between depth (h, w) and the coarse one, at most the depth itself.
+
+    Coarse depth without a scale is first fitted to the depth. 0 where there is none.
+    """
+    if coarse is None:
+        return torch.zeros_like(depth)
+    said = coarse.values.to(depth.dtype)
+    if not coarse.metric:
+        fit = align_disparity if coarse.disparity else align_scale_shift
+        relative = said.reciprocal() if coarse.disparity else said
+        said = fit(relative.flatten(), depth.flatten()).reshape(depth.shape)
+    return torch.minimum((depth - said).abs(), depth).nan_to_num(0.0)
 
 
 def edges(depth: Tensor) -> Tensor:
@@ -129,7 +162,13 @@ def edges(depth: Tensor) -> Tensor:
     )
 
 
-def fit_calibration(depth: Tensor, spread: Tensor, edge: Tensor, truth: Tensor) -> Calibration:
+def fit_calibration(
+    depth: Tensor,
+    spread: Tensor,
+    edge: Tensor,
+    truth: Tensor,
+    disagreement: Tensor | None = None,
+) -> Calibration:
     """The Calibration that is most likely to have made the errors, holding 68 % in one sigma.
 
     The shape is the one of greatest likelihood under Student's distribution of three degrees of
@@ -139,6 +178,8 @@ def fit_calibration(depth: Tensor, spread: Tensor, edge: Tensor, truth: Tensor) 
     Args:
         depth, spread, edge, truth: (N,), finite, of pixels of held-out frames; metres, and what
             `edges` says.
+        disagreement: (N,), what the function of that name says; None for methods that refine
+            nothing.
     """
     depth, spread, edge, truth = (x.to(torch.float64) for x in (depth, spread, edge, truth))
     error = ((depth - truth).abs() / depth).clamp(min=_SMALLEST_ERROR)
@@ -146,25 +187,36 @@ def fit_calibration(depth: Tensor, spread: Tensor, edge: Tensor, truth: Tensor) 
     hats = _hats(depth, depth.new_tensor(_RANGE_DEPTHS))
     log_edge = _edge_base(edge).log()
     largest = _LARGEST_FLOOR * relative_spread.square().mean().sqrt().clamp(min=_SMALLEST_ERROR)
-    # Unconstrained: logit of the ratio, root of the power, logarithms of scale and of the factors.
-    start = torch.cat([depth.new_tensor([-1.0, 0.5, 0.0]), depth.new_zeros(len(_RANGE_DEPTHS))])
+    differs = torch.zeros_like(depth) if disagreement is None else disagreement.to(depth) / depth
+    largest_coarse = largest / differs.square().mean().sqrt().clamp(min=_SMALLEST_ERROR)
+    # Unconstrained: logit of the ratio, root of the power, logarithm of the scale, logit of the
+    # coarse depth's ratio, logarithms of the factors.
+    start = torch.cat(
+        [depth.new_tensor([-1.0, 0.5, 0.0, -1.0]), depth.new_zeros(len(_RANGE_DEPTHS))]
+    )
     numbers = start.requires_grad_()
 
     def ratio() -> Tensor:
         return largest * numbers[0].sigmoid()
 
+    def coarse_ratio() -> Tensor:
+        if disagreement is None:
+            return torch.zeros_like(largest)
+        return largest_coarse * numbers[3].sigmoid()
+
     def log_factor() -> Tensor:
-        return hats @ numbers[3:] + numbers[1].square() * log_edge
+        return hats @ numbers[4:] + numbers[1].square() * log_edge
 
     def log_shape() -> Tensor:
-        return torch.hypot(relative_spread, ratio()).log() + log_factor()
+        plain = torch.hypot(relative_spread, ratio())
+        return torch.hypot(plain, coarse_ratio() * differs).log() + log_factor()
 
     def surprise() -> Tensor:
         optimizer.zero_grad()
         log_std = numbers[2] + log_shape()
         unlikely = 2 * torch.log1p((error / log_std.exp()).square() / 3)
-        value = (log_std + unlikely).mean() + _ROUGHNESS * numbers[3:].diff().square().sum()
-        value = value + _ROUGHNESS * numbers[3:].mean().square()  # the scale has what is common
+        value = (log_std + unlikely).mean() + _ROUGHNESS * numbers[4:].diff().square().sum()
+        value = value + _ROUGHNESS * numbers[4:].mean().square()  # the scale has what is common
         value.backward()
         return value
 
@@ -174,15 +226,16 @@ def fit_calibration(depth: Tensor, spread: Tensor, edge: Tensor, truth: Tensor) 
         for _ in range(_LEVELLINGS):
             sigmas = error / log_shape().exp()
             uneven = _weighted_quantiles(sigmas / _quantile(sigmas, ONE_SIGMA), hats, ONE_SIGMA)
-            numbers[3:] += uneven.log() / 2  # half, as neighbours share the pixels between
+            numbers[4:] += uneven.log() / 2  # half, as neighbours share the pixels between
         scale = _quantile(error / log_shape().exp(), ONE_SIGMA)
         return Calibration(
             std_scale=scale,
             std_floor=scale * float(ratio()),
             std_single=_quantile(error / log_factor().exp(), ONE_SIGMA),
             range_depths=_RANGE_DEPTHS,
-            range_factors=tuple(numbers[3:].exp().tolist()),
+            range_factors=tuple(numbers[4:].exp().tolist()),
             edge_power=float(numbers[1].square()),
+            std_coarse=scale * float(coarse_ratio()),
         )
 
 

@@ -20,6 +20,7 @@ from . import checkpoint, geometry
 from .calibration import Calibration
 from .errors import MetricDepthError
 from .methods.coarse import Coarse
+from .precision import AUTO, computing, convert, find_precision
 from .targets import Targets, TargetsError, target_mask
 from .types import Camera, CoarseDepth, Conditioning, DepthMethod, DepthPrediction, Frame
 
@@ -45,6 +46,8 @@ class Predictor:
         calibration: from the model's checkpoint.
         coarse: the model whose depth the method refines, for methods that take one. Any model
             but one that itself needs a coarse one; it may be of relative depth (load_coarse).
+        precision: 'fp32', 'bf16' or 'fp16', what the network computes with; 'auto' leaves it to
+            method and device, see precision.py. The method is converted in place.
 
     Raises:
         CoarseModelError: the method needs a coarse model and has none, or cannot use this one.
@@ -62,13 +65,17 @@ class Predictor:
         device: str | torch.device = 'auto',
         calibration: Calibration | None = None,
         coarse: Predictor | None = None,
+        precision: str = AUTO,
     ) -> None:
         if num_samples is not None and num_samples < 1:
             raise MetricDepthError(f'num_samples is {num_samples}, expected at least 1')
         if num_steps is not None and num_steps < 1:
             raise MetricDepthError(f'num_steps is {num_steps}, expected at least 1 or None')
         self.device = find_device(device)
-        self.method = cast(DepthMethod, cast(torch.nn.Module, method).to(self.device).eval())
+        network = cast(torch.nn.Module, method)
+        self.dtype = find_precision(precision, network, self.device)
+        convert(network, self.dtype)
+        self.method = cast(DepthMethod, network.to(self.device).eval())
         self.name = name
         self.num_samples = num_samples or self.method.num_samples
         self.num_steps = num_steps
@@ -108,21 +115,28 @@ class Predictor:
             pixels = pixels[asked]
             drawn = geometry.pixels_read(pixels, view.width, view.height)
             drawn = _dilated(drawn, self.calibration.reach)
-        samples = self.method.draw(
-            self.condition(frame, view),
-            self.num_samples,
-            torch.Generator(self.device).manual_seed(self.seed),
-            num_steps=self.num_steps,
-            targets=drawn,
-        )
+        conditioning = self.condition(frame, view)
+        samples = self.draw(conditioning, targets=drawn)
         depth = combined(self.method, samples)
-        std = self.calibration.std(depth, samples)
-        depth, std = geometry.resample_depth(depth.float(), std.float(), pixels)
+        std = self.calibration.std(depth, samples, conditioning.coarse)
+        depth, std = geometry.resample_depth(depth, std, pixels)
         if asked is not None:
             depth, std = _at(asked, depth), _at(asked, std)
         return DepthPrediction(
             depth.cpu(), std.cpu(), frame.camera, frame.stamp_ns, frame.frame_id
         )
+
+    def draw(self, conditioning: Conditioning, *, targets: Tensor | None = None) -> Tensor:
+        """(num_samples, h, w) float32 samples of a view; see DepthMethod."""
+        with computing(cast(torch.nn.Module, self.method), self.dtype, self.device):
+            samples = self.method.draw(
+                conditioning,
+                self.num_samples,
+                torch.Generator(self.device).manual_seed(self.seed),
+                num_steps=self.num_steps,
+                targets=targets,
+            )
+        return samples.float()
 
     def _targets(self, targets: Targets, camera: Camera) -> Tensor:
         if not self.method.takes_targets:
@@ -168,13 +182,7 @@ class Predictor:
     ) -> CoarseDepth:
         """What this model says of `frame`, for another method that looks through `view`."""
         own = self.view_camera(frame.camera)
-        samples = self.method.draw(
-            self.condition(frame, own),
-            self.num_samples,
-            torch.Generator(self.device).manual_seed(self.seed),
-            num_steps=self.num_steps,
-        )
-        values = combined(self.method, samples).float()
+        values = combined(self.method, self.draw(self.condition(frame, own)))
         pixels = geometry.view_pixels(own, view, device=self.device)
         disparity = getattr(self.method, 'disparity', False)
         if disparity:
@@ -257,6 +265,7 @@ def load_predictor(
     seed: int = 0,
     coarse: str | None = None,
     scale: float | None = None,
+    precision: str = AUTO,
 ) -> Predictor:
     """A Predictor with the weights and the calibration of `model`.
 
@@ -264,6 +273,7 @@ def load_predictor(
         model: a name that `metric-depth models` lists, a checkpoint folder, or a hub id; also of
             a public depth model in the layout of transformers.
         device, num_samples, num_steps, seed: see Predictor.
+        precision: see Predictor; of the coarse model, too.
         coarse: likewise, for a model that refines a coarse depth.
         scale: depth = scale / disparity, metres, of a public model of relative disparity: of
             `coarse` if there is one, else of `model`.
@@ -273,7 +283,9 @@ def load_predictor(
         CoarseModelError: model or coarse are of relative depth where metres are needed, or do not
             fit together.
     """
-    guide = None if coarse is None else load_coarse(coarse, device=device, seed=seed, scale=scale)
+    guide = None
+    if coarse is not None:
+        guide = load_coarse(coarse, device=device, seed=seed, scale=scale, precision=precision)
     loaded = checkpoint.load(model, scale=scale if coarse is None else None)
     predictor = Predictor(
         loaded.method,
@@ -284,6 +296,7 @@ def load_predictor(
         device=device,
         calibration=loaded.card.calibration,
         coarse=guide,
+        precision=precision,
     )
     if not predictor.metric:
         raise CoarseModelError(_relative_alone(predictor.name))
@@ -291,7 +304,12 @@ def load_predictor(
 
 
 def load_coarse(
-    model: str, *, device: str | torch.device = 'auto', seed: int = 0, scale: float | None = None
+    model: str,
+    *,
+    device: str | torch.device = 'auto',
+    seed: int = 0,
+    scale: float | None = None,
+    precision: str = AUTO,
 ) -> Predictor:
     """A Predictor to be the coarse part of another; unlike load_predictor's it may be relative.
 
@@ -314,6 +332,7 @@ def load_coarse(
         seed=seed,
         device=device,
         calibration=loaded.card.calibration,
+        precision=precision,
     )
 
 

@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from metric_depth_ros.calibration import Calibration, edges, fit_calibration
+from metric_depth_ros.calibration import Calibration, disagreement, edges, fit_calibration
 from metric_depth_ros.errors import MetricDepthError
+from metric_depth_ros.types import CoarseDepth
 
 
 def within(std: Tensor, depth: Tensor, truth: Tensor) -> float:
@@ -113,6 +114,7 @@ def test_edges_by_hand() -> None:
     [
         ({'std_scale': -1.0}, 'std_scale is -1.0, expected a finite number from 0 on'),
         ({'edge_power': math.nan}, 'edge_power is nan'),
+        ({'std_coarse': -0.5}, 'std_coarse is -0.5, expected a finite number from 0 on'),
         ({'range_factors': (1.0, 2.0)}, 'expected as many depths above 0 m as range_factors'),
         ({'range_depths': (2.0, 1.0), 'range_factors': (1.0, 1.0)}, 'expected growing depths'),
         ({'range_factors': (0.0,)}, 'expected numbers above 0'),
@@ -132,3 +134,64 @@ def test_fit_turns_to_the_floor_when_the_spread_says_nothing() -> None:
     fitted = fit_calibration(depth, spread, torch.zeros_like(depth), truth)
     std = fitted.of_spread(torch.ones(1, 2), torch.tensor([[0.1, 0.9]]))
     torch.testing.assert_close(std, torch.full((1, 2), 0.2), rtol=0.1, atol=0)
+
+
+# --- of what refines a coarse depth ----------------------------------------------------------
+
+
+def test_disagreement_by_hand() -> None:
+    nan, inf = torch.nan, torch.inf
+    depth = torch.tensor([[2.0, 2.0, 2.0, 2.0, nan, 2.0]])
+    coarse = torch.tensor([[2.0, 1.5, nan, inf, 1.0, 7.0]])
+    found = disagreement(depth, CoarseDepth(coarse))
+    assert found.tolist() == [[0.0, 0.5, 0.0, 2.0, 0.0, 2.0]]  # at most the depth itself
+    assert disagreement(depth, None).tolist() == [[0.0] * 6]
+
+
+def test_what_agrees_but_for_scale_and_shift_does_not_disagree() -> None:
+    depth = torch.tensor([[1.0, 2.0, 4.0, 5.0, 8.0, 10.0]])
+    for coarse, off in (
+        (CoarseDepth(3 / depth + 0.25, metric=False, disparity=True), 1e-5),
+        (CoarseDepth(0.5 * depth + 2, metric=False), 1e-5),
+    ):
+        assert disagreement(depth, coarse).max() < off
+    bent = CoarseDepth(depth.sqrt(), metric=False)
+    assert disagreement(depth, bent).max() > 0.1
+
+
+def test_disagreement_widens_the_error_bar() -> None:
+    samples = torch.tensor([1.0, 2.0, 3.0]).view(3, 1, 1)
+    depth = torch.full((1, 1), 2.0)
+    coarse = CoarseDepth(torch.full((1, 1), 3.5))
+    calibration = Calibration(std_scale=3.0, std_floor=2.0, std_coarse=8.0)
+    std = calibration.std(depth, samples, coarse)
+    torch.testing.assert_close(std, torch.full((1, 1), 13.0))  # hypot(3 * 1, 2 * 2, 8 * 1.5)
+    torch.testing.assert_close(calibration.std(depth, samples), torch.full((1, 1), 5.0))
+
+
+def test_fit_finds_how_far_to_trust_the_coarse_depth() -> None:
+    generator = torch.Generator().manual_seed(3)
+    count = 50_000
+    depth = 1 + 9 * torch.rand(count, generator=generator)
+    spread = depth * (0.01 + 0.05 * torch.rand(count, generator=generator))
+    differs = depth * 0.3 * torch.rand(count, generator=generator)
+    sigma = torch.hypot(2.0 * spread, 0.5 * differs)
+    truth = depth + sigma * torch.randn(count, generator=generator)
+    none = torch.zeros_like(depth)
+    fitted = replace(fit_calibration(depth, spread, none, truth, differs), edge_power=0.0)
+    std = fitted.of_spread(depth[None], spread[None], differs[None])[0]
+    torch.testing.assert_close(std, sigma, rtol=0.12, atol=0)
+    blind = replace(fit_calibration(depth, spread, none, truth), edge_power=0.0)
+    assert blind.std_coarse == 0
+    off = (blind.of_spread(depth[None], spread[None])[0] / sigma).log().abs().mean()
+    assert off > 3 * (std / sigma).log().abs().mean()
+
+
+def test_fit_leaves_a_coarse_depth_that_says_nothing() -> None:
+    generator = torch.Generator().manual_seed(4)
+    depth = torch.full((20_000,), 2.0)
+    spread, differs = (torch.rand(20_000, generator=generator) for _ in range(2))
+    truth = depth + spread * torch.randn(20_000, generator=generator)
+    fitted = fit_calibration(depth, spread, torch.zeros_like(depth), truth, differs)
+    assert fitted.std_scale == pytest.approx(1.0, rel=0.1)
+    assert fitted.std_coarse < 0.15

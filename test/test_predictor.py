@@ -238,3 +238,26 @@ def test_arguments_out_of_range(grin: Grin, arguments: dict, message: str) -> No
 
 def test_auto_is_a_gpu_where_there_is_one() -> None:
     assert find_device('auto').type == ('cuda' if torch.cuda.is_available() else 'cpu')
+
+
+class Halfway(PlaneMethod):
+    """Says what lies between the coarse depth and the plane, the same whenever it is asked."""
+
+    takes_coarse = True
+
+    def draw(self, conditioning, num_samples, generator, *, num_steps=None, targets=None):
+        depth = super().draw(conditioning, 1, generator)
+        assert conditioning.coarse is not None
+        return (depth + conditioning.coarse.values).div(2).expand(num_samples, -1, -1)
+
+
+def test_the_error_bar_of_a_refiner_counts_where_it_leaves_the_coarse_depth() -> None:
+    coarse = Predictor(PlaneMethod(), num_samples=11, device='cpu')  # 5 % farther than the plane
+    calibration = Calibration(std_scale=1.0, std_floor=0.0, std_coarse=2.0)
+    refiner = Predictor(
+        Halfway(), num_samples=2, device='cpu', coarse=coarse, calibration=calibration
+    )
+    prediction = refiner(frame(CAMERA))
+    # half of 5 % beside a depth of 102.5 %, twice
+    expected = 2 * 0.025 / 1.025 * prediction.depth
+    torch.testing.assert_close(inner(prediction.std), inner(expected), rtol=1e-3, atol=0)

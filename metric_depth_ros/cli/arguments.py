@@ -14,7 +14,7 @@ MODEL_HELP = 'a name of `metric-depth models`, a checkpoint folder, or a hub id'
 def add_model_arguments(
     parser: argparse._ActionsContainer, *, several: bool = False, default: str | None = 'default'
 ) -> None:
-    """Add --model, --coarse, --scale, --samples, --steps, --seed and --device.
+    """Add --model, --coarse, --scale, --samples, --steps, --seed, --device and --precision.
 
     Args:
         several: whether --model takes a list.
@@ -48,6 +48,13 @@ def add_model_arguments(
     parser.add_argument('--steps', type=int, metavar='T', help='denoising steps a draw')
     parser.add_argument('--seed', type=int, default=0, metavar='S')
     parser.add_argument('--device', default='auto', metavar='D', help="'auto', 'cpu', 'cuda', ...")
+    parser.add_argument(
+        '--precision',
+        default='auto',
+        metavar='P',
+        help="of the network: 'fp32', 'bf16' or 'fp16'; 'auto' is fp32, and fp16 for latent "
+        'methods on a GPU',
+    )
 
 
 def predictor_of(args: argparse.Namespace, model: str | None = None) -> Predictor:
@@ -70,4 +77,5 @@ def predictor_of(args: argparse.Namespace, model: str | None = None) -> Predicto
         seed=args.seed,
         coarse=args.coarse,
         scale=args.scale,
+        precision=args.precision,
     )

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from .. import checkpoint, geometry
-from ..calibration import ONE_SIGMA, Calibration, edges, fit_calibration, spread
+from ..calibration import ONE_SIGMA, Calibration, disagreement, edges, fit_calibration, spread
 from ..errors import MetricDepthError
-from ..predictor import Predictor, middle
+from ..predictor import Predictor, combined
 from .datasets import Sample
 from .evaluation import Unscored
 from .frame_sets import FrameSet
@@ -68,7 +68,9 @@ def fit_error_bar(
         raise ErrorBarError(
             f'{len(drawn)} frames with true depth, expected {_FEWEST_FRAMES} or more{why}'
         )
-    calibration = fit_calibration(*torch.cat([frame.pixels for frame in drawn[::2]], dim=1))
+    depth, widths, edge, truth, differs = torch.cat([f.pixels for f in drawn[::2]], dim=1)
+    refines = predictor.coarse is not None
+    calibration = fit_calibration(depth, widths, edge, truth, differs if refines else None)
     judged = drawn[1::2]
     return ErrorBarFit(
         calibration,
@@ -92,13 +94,14 @@ def save_calibrated(
 class _Drawn:
     """What the fit needs of a frame.
 
-    pixels: (4, n) depth, spread, edge and truth of some pixels of the image.
-    depth, spread: (h, w) at the size the model works at. at: (n, 2) pixels of it.
+    pixels: (5, n) depth, spread, edge, truth and disagreement of some pixels of the image.
+    depth, spread, differs: (h, w) at the size the model works at. at: (n, 2) pixels of it.
     """
 
     pixels: Tensor
     depth: Tensor
     spread: Tensor
+    differs: Tensor
     at: Tensor
 
 
@@ -123,30 +126,29 @@ def _usable(
 def _draw(predictor: Predictor, sample: Sample, generator: torch.Generator) -> _Drawn:
     frame = sample.frame
     view = predictor.view_camera(frame.camera)
-    samples = predictor.method.draw(
-        predictor.condition(frame, view),
-        predictor.num_samples,
-        torch.Generator(predictor.device).manual_seed(predictor.seed),
-        num_steps=predictor.num_steps,
-    ).cpu()
-    depth = middle(samples).float()
-    widths = spread(depth, samples).float()
+    conditioning = predictor.condition(frame, view)
+    samples = predictor.draw(conditioning)
+    depth = combined(predictor.method, samples)
+    differs = disagreement(depth, conditioning.coarse).float().cpu()
+    widths = spread(depth, samples).float().cpu()
+    depth = depth.float().cpu()
     known = PLAIN.valid(sample.depth).nonzero()
     chosen = known[torch.randperm(len(known), generator=generator)[:_PIXELS_PER_FRAME]]
     at = geometry.view_pixels(view, frame.camera)[chosen[:, 0], chosen[:, 1]]
     truth = sample.depth[chosen[:, 0], chosen[:, 1]]
     carried, width = geometry.resample_depth(depth, widths, at)
     _, edge = geometry.resample_depth(depth, edges(depth), at)
-    pixels = torch.stack((carried, width, edge, truth))
+    _, difference = geometry.resample_depth(depth, differs, at)
+    pixels = torch.stack((carried, width, edge, truth, difference))
     usable = torch.isfinite(pixels).all(0)
-    return _Drawn(pixels[:, usable], depth, widths, at[usable])
+    return _Drawn(pixels[:, usable], depth, widths, differs, at[usable])
 
 
 def _judge(calibration: Calibration, frames: Sequence[_Drawn]) -> UncertaintyScores:
-    stds = [
-        geometry.resample_depth(f.depth, calibration.of_spread(f.depth, f.spread), f.at)[1]
-        for f in frames
-    ]
+    stds = []
+    for frame in frames:
+        std = calibration.of_spread(frame.depth, frame.spread, frame.differs)
+        stds.append(geometry.resample_depth(frame.depth, std, frame.at)[1])
     pixels = torch.cat([frame.pixels for frame in frames], dim=1)
     std = torch.cat(stds)
     known = torch.isfinite(std)

@@ -83,6 +83,11 @@ class Coarse(nn.Module):
         self.quantity, self.scale = quantity, scale
 
     @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights."""
+        return next(self.network.parameters()).dtype
+
+    @property
     def metric(self) -> bool:
         """Whether it draws metres along z, rather than relative values."""
         return self.quantity.metric or self.scale is not None
@@ -113,7 +118,7 @@ class Coarse(nn.Module):
         """(h, w) of an image (3, ..., ...) of the view that `conditioning` shows."""
         pixels = ((image + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
         values = self.network(
-            pixel_values=self.processor(pixels.permute(1, 2, 0).cpu()).to(image.device)
+            pixel_values=self.processor(pixels.permute(1, 2, 0).cpu()).to(image.device, self.dtype)
         ).predicted_depth.float()
         size = (conditioning.image.shape[-2], conditioning.image.shape[-1])
         if self.quantity.metric and self.quantity.disparity:

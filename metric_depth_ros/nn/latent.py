@@ -190,7 +190,7 @@ class LatentNetwork(nn.Module):
 
     def decode_depth(self, latents: Tensor) -> Tensor:
         """Latents -> (B, h, w) codes clipped to [-1, 1], in float32."""
-        return self.decode(latents).mean(dim=1).clamp(-1, 1).float()
+        return self.decode(latents).float().mean(dim=1).clamp(-1, 1)
 
     def predict(
         self, noisy: Tensor, t: Tensor, condition: Tensor, *, unet: nn.Module | None = None

@@ -206,6 +206,7 @@ class DepthNode(LifecycleNode):
                 seed=chosen.seed,
                 coarse=chosen.coarse or None,
                 scale=chosen.scale or None,
+                precision=chosen.precision,
             )
             self._outputs = Outputs(self, _QOS[chosen.qos_publish], self._predictor.name)
         except (MetricDepthError, OSError) as error:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 SUBSCRIBE_QOS = ('best_effort', 'reliable', 'sensor_data')
 PUBLISH_QOS = ('reliable', 'best_effort')
+PRECISIONS = ('auto', 'fp32', 'bf16', 'fp16')
 IMAGE_TRANSPORTS = ('raw', 'compressed')
 DEPTH_ENCODINGS = ('32FC1', '16UC1')
 
@@ -73,6 +74,11 @@ class Parameters:
         high=1e9,
     )
     device: str = parameter('auto', 'where the network runs: auto, cpu, cuda, cuda:1 ...')
+    precision: str = parameter(
+        'auto',
+        'what the network computes with; auto = fp32, and fp16 for latent methods on CUDA',
+        choices=PRECISIONS,
+    )
     image_transport: str = parameter(
         'raw', 'subscribe to image, or to image/compressed', choices=IMAGE_TRANSPORTS
     )

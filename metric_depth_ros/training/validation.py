@@ -14,7 +14,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from ..calibration import Calibration, edges, fit_calibration, spread
+from ..calibration import Calibration, disagreement, edges, fit_calibration, spread
 from ..evaluation.metrics import (
     PLAIN,
     Scores,
@@ -24,7 +24,7 @@ from ..evaluation.metrics import (
     row_means,
     score_uncertainty,
 )
-from ..predictor import middle
+from ..predictor import combined
 from ..types import Conditioning, DepthMethod
 from .coarse import MakeCoarse
 from .data import FramePool
@@ -91,6 +91,7 @@ class HeldOutFrame:
     """One predicted frame.
 
     depth, spread, truth, regression: (h, w) metres along z; truth is NaN where there is none.
+    disagreement: (h, w) metres, with the coarse depth; None if the method refines none.
     fov_deg: horizontal field of view. lens: 'pinhole', 'distorted' or 'fisheye'.
     outdoor: see looks_outdoors.
     """
@@ -102,6 +103,7 @@ class HeldOutFrame:
     fov_deg: float
     lens: str
     outdoor: bool
+    disagreement: Tensor | None = None
 
 
 def predict(
@@ -137,11 +139,12 @@ def predict(
         with torch.inference_mode():
             samples = method.draw(conditioning, num_samples, generator, targets=targets)
             regression = method.regress(conditioning) if isinstance(method, Regresses) else None
-        depth = middle(samples)
+        depth = combined(method, samples)
         truth = torch.where(batch.valid, batch.ray_distance * batch.rays[:, 2], torch.nan)[0]
         yield HeldOutFrame(
             depth=depth.cpu(),
             spread=spread(depth, samples).cpu(),
+            disagreement=None if given is None else disagreement(depth, given).cpu(),
             truth=truth.cpu(),
             regression=None if regression is None else regression.cpu(),
             fov_deg=field_of_view_deg(batch.rays[0]),
@@ -188,11 +191,13 @@ def calibrate(
 ) -> tuple[Calibration, HeldOutReport]:
     """Fit the error bar on every other frame of the pool and judge everything on the rest."""
     generator = torch.Generator().manual_seed(seed)
-    pixels = [
-        _pixels(frame, [frame.spread, edges(frame.depth)], generator)
-        for frame in predict(method, pool, range(0, len(pool), 2), seed=seed, coarse=coarse)
-    ]
-    calibration = fit_calibration(*torch.cat(pixels, dim=1))
+    pixels = []
+    for frame in predict(method, pool, range(0, len(pool), 2), seed=seed, coarse=coarse):
+        differs = [] if frame.disagreement is None else [frame.disagreement]
+        values = [frame.spread, edges(frame.depth), *differs]
+        pixels.append(_pixels(frame, values, generator))
+    depth, widths, edge, *rest, truth = torch.cat(pixels, dim=1)
+    calibration = fit_calibration(depth, widths, edge, truth, *rest)
     frames = list(predict(method, pool, range(1, len(pool), 2), seed=seed, coarse=coarse))
     return calibration, report(frames, calibration, generator)
 
@@ -209,7 +214,8 @@ def report(
     truths = [frame.truth for frame in frames]
     constant, rows = best_constant(truths), row_means(truths)
     regressions = [(f.regression, f.truth) for f in frames if f.regression is not None]
-    pixels = [_pixels(f, [calibration.of_spread(f.depth, f.spread)], generator) for f in frames]
+    stds = [calibration.of_spread(f.depth, f.spread, f.disagreement) for f in frames]
+    pixels = [_pixels(f, [std], generator) for f, std in zip(frames, stds, strict=True)]
     thirds = torch.tensor([f.fov_deg for f in frames]).quantile(torch.tensor([1 / 3, 2 / 3]))
     low, high = thirds.tolist()
     return HeldOutReport(

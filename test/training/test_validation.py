@@ -16,6 +16,7 @@ from metric_depth_ros.training.data import FramePool, write_shard
 from metric_depth_ros.training.model_card import accuracy, curve_table, error_bar
 from metric_depth_ros.training.validation import (
     HeldOutFrame,
+    calibrate,
     field_of_view_deg,
     lens_deviation,
     lens_name,
@@ -23,7 +24,7 @@ from metric_depth_ros.training.validation import (
     report,
     validate,
 )
-from metric_depth_ros.types import Camera
+from metric_depth_ros.types import Camera, CoarseDepth
 
 GENERATOR_SEED = 3
 
@@ -206,3 +207,48 @@ def test_the_curve_has_held_out_and_training_frames(tmp_path: Path) -> None:
     assert method.training
     # a tenth of the pixels of three, three and sixteen frames
     assert method.asked == pytest.approx(22 * 204.8, rel=0.1)
+
+
+class TwoThirds(torch.nn.Module):
+    """Goes two thirds of the way from the coarse depth to a wall of 5 m, whatever it is shown."""
+
+    takes_rays, takes_targets, num_samples, takes_coarse = True, False, 4, True
+    multiple_of, working_pixels = 32, 64 * 32
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unused = torch.nn.Parameter(torch.zeros(1))
+
+    def draw(self, conditioning, num_samples, generator, *, num_steps=None, targets=None):
+        wall, coarse = 5 * conditioning.rays[2], conditioning.coarse.values
+        depth = coarse + 2 / 3 * (wall - coarse)
+        noise = torch.rand(num_samples, 1, 1, generator=generator)
+        return depth * (1 + 1e-4 * noise)
+
+
+def test_the_error_bar_of_a_refiner_knows_where_it_leaves_the_coarse_depth(
+    tmp_path: Path,
+) -> None:
+    def coarse(batch, generator) -> CoarseDepth:
+        noise = torch.randn(batch.valid.shape, generator=generator)
+        return CoarseDepth(5 * batch.rays[:, 2] * torch.exp(0.2 * noise))
+
+    pool = pool_of(tmp_path / 'wall', 5.0, 12)
+    calibration, made = calibrate(TwoThirds().eval(), pool, seed=0, coarse=coarse)
+    assert calibration.std_coarse > 0
+    # what is left of the error is half of how far it went
+    assert made.uncertainty.spearman > 0.8
+    assert made.uncertainty.coverage_1 == pytest.approx(0.68, abs=0.04)
+    plain, blind = calibrate(FourMetresDense().eval(), pool, seed=0)
+    assert plain.std_coarse == 0
+    assert blind.uncertainty.spearman < 0.5
+
+
+class FourMetresDense(FourMetres):
+    """FourMetres of whole images."""
+
+    takes_targets = False
+
+    def draw(self, conditioning, num_samples, generator, *, num_steps=None, targets=None):
+        noise = torch.rand(num_samples, *conditioning.valid.shape, generator=generator)
+        return 4 + 0.01 * noise
