@@ -19,9 +19,10 @@ NAME = 'metric_depth_ros'
 FLOORS = (
     {'errors'},
     {'types'},
-    {'geometry', 'rigid'},
-    {'calibration', 'depth_codec', 'alignment', 'messages', 'nn', 'targets'},
+    {'alignment', 'depth_codec', 'geometry', 'rigid'},
+    {'calibration', 'looks', 'messages', 'nn', 'targets'},
     {'bags', 'methods'},
+    {'layouts', 'precision'},
     {'checkpoint'},
     {'predictor'},
     {'synthetic', 'mapping', 'evaluation', 'training'},
@@ -29,6 +30,7 @@ FLOORS = (
 )
 EXCEPTIONS = {
     ('training', 'evaluation.metrics'),
+    ('training', 'evaluation.boundaries'),
     ('training', 'evaluation.datasets'),
     ('training', 'synthetic'),
     ('cli', 'ros'),  # replay --live

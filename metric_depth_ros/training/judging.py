@@ -13,6 +13,7 @@ from torch import Tensor
 from ..errors import MetricDepthError
 from ..evaluation.boundaries import mean_boundaries, score_boundaries
 from ..evaluation.metrics import PLAIN, PLAIN_MEDIAN, Scores, mean_scores
+from .batch import Batch
 from .coarse import MakeCoarse
 from .data import FramePool
 from .schedule import seed_of
@@ -48,10 +49,12 @@ def judge_method(
     num_samples: int,
     regression: bool = False,
     coarse: MakeCoarse | None = None,
+    index: Sequence[int] | None = None,
 ) -> SetScores:
-    """Scores of a method on all frames of a pool that have truth.
+    """Scores of a method on the frames of a pool that have truth.
 
     Args:
+        index: which frames; None for all.
         regression: judge the head that regresses, without any diffusion.
 
     Raises:
@@ -59,9 +62,9 @@ def judge_method(
     """
 
     def pairs() -> Iterable[Pair]:
-        every = range(len(pool))
+        which = range(len(pool)) if index is None else index
         for frame in predict(
-            method, pool, every, seed=seed, num_samples=num_samples, coarse=coarse
+            method, pool, which, seed=seed, num_samples=num_samples, coarse=coarse
         ):
             depth = frame.regression if regression else frame.depth
             if depth is None:
@@ -74,18 +77,21 @@ def judge_method(
     return judge(pairs())
 
 
-def judge_coarse(pool: FramePool, coarse: MakeCoarse, *, seed: int) -> SetScores | None:
+def judge_coarse(
+    pool: FramePool, coarse: MakeCoarse, *, seed: int, index: Sequence[int] | None = None
+) -> SetScores | None:
     """Scores of coarse depth as it is, the same that `judge_method` gives the method.
 
     None if it is relative: there are no metres to score.
     """
     pairs = []
-    for i, truth in enumerate(true_depths(pool)):
+    for i in range(len(pool)) if index is None else index:
         generator = torch.Generator().manual_seed(seed_of(seed, 'coarse', i))
-        said = coarse(pool.batch([i]), generator)
+        batch = pool.batch([i])
+        said = coarse(batch, generator)
         if not said.metric:
             return None
-        pairs.append((said.values[0].cpu(), truth))
+        pairs.append((said.values[0].cpu(), _true_depth(batch)))
     return judge(pairs)
 
 
@@ -111,11 +117,12 @@ def judge(pairs: Iterable[Pair]) -> SetScores:
 
 def true_depths(pool: FramePool) -> Sequence[Tensor]:
     """(h, w) metres along z of every frame, NaN where there is none."""
-    truths = []
-    for i in range(len(pool)):
-        batch = pool.batch([i])
-        truths.append((batch.ray_distance * batch.rays[:, 2]).where(batch.valid, math.nan)[0])
-    return truths
+    return [_true_depth(pool.batch([i])) for i in range(len(pool))]
+
+
+def _true_depth(batch: Batch) -> Tensor:
+    """(h, w) metres along z of a batch of one image."""
+    return (batch.ray_distance * batch.rays[:, 2]).where(batch.valid, math.nan)[0]
 
 
 def _near_abs_rel(depth: Tensor, truth: Tensor) -> float:

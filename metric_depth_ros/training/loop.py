@@ -32,12 +32,15 @@ from .coarse import MakeCoarse, make_coarse
 from .curve import Curve
 from .data import FramePool
 from .feed import Feed
+from .judging import SetScores, judge_coarse, judge_method
 from .model_card import model_card
 from .recipe import Recipe, Source
 from .run import Run
 from .sources import fill_pool, pool_name
-from .validation import calibrate, validate
+from .validation import NUM_SAMPLES, calibrate, validate
 from .workers import Workers, joined
+
+JUDGED_FRAMES = 128
 
 
 @dataclass(frozen=True)
@@ -188,6 +191,25 @@ def _finish(
     show(Progress('calibrate', 0, 1))
     calibration, scores = calibrate(best, heldout, seed=recipe.seed, coarse=coarse)
     show(Progress('calibrate', 1, 1))
+    judged = _judged(best, recipe, heldout, coarse)
     card = Card(recipe.name, recipe.licence, recipe.source, calibration)
-    readme = model_card(recipe, best, card, scores, curve.lines())
+    readme = model_card(recipe, best, card, scores, judged, curve.lines())
     save(out / 'checkpoint', best, Card(card.name, card.licence, card.source, calibration, readme))
+
+
+def _judged(
+    method: Any, recipe: Recipe, heldout: FramePool, coarse: MakeCoarse | None
+) -> dict[str, SetScores]:
+    """Edges and the near range on a few of the frames that calibration has not seen, by title."""
+    seed = recipe.seed
+    few = range(1, len(heldout), 2)[:JUDGED_FRAMES]
+    scores = {
+        recipe.name: judge_method(
+            method, heldout, seed=seed, num_samples=NUM_SAMPLES, coarse=coarse, index=few
+        )
+    }
+    if coarse is not None and recipe.coarse is not None:
+        alone = judge_coarse(heldout, coarse, seed=seed, index=few)
+        if alone is not None:
+            scores[f'the coarse depth alone: {recipe.coarse.describe()}'] = alone
+    return scores

@@ -9,6 +9,7 @@ import torch
 from ..calibration import Calibration
 from ..checkpoint import Card
 from ..evaluation.metrics import CONFIDENCE_LEVELS, PLAIN, Scores
+from .judging import NEAR_M, SetScores
 from .recipe import Recipe
 from .validation import NUM_SAMPLES, OPEN_FROM_M, OPEN_SHARE, HeldOutReport, Part
 
@@ -27,6 +28,7 @@ def model_card(
     method: torch.nn.Module,
     card: Card,
     report: HeldOutReport,
+    judged: dict[str, SetScores],
     curve: list[dict[str, float]],
 ) -> str:
     """Markdown. Every figure in it comes from the arguments."""
@@ -47,6 +49,8 @@ Licence: {recipe.licence}. Source: {recipe.source}.
 {recipe.steps:,} steps of {recipe.batch_size} frames, {seconds / 60:.0f} minutes.
 
 {accuracy(recipe.name, report)}
+
+{edges(judged)}
 
 {error_bar(card, report)}
 
@@ -97,6 +101,23 @@ view is sky or farther than {OPEN_FROM_M:.0f} m.
 | {name} by | frames | AbsRel | RMSE (m) | SILog | delta1 |
 |---|---|---|---|---|---|
 {parts.rstrip()}"""
+
+
+def edges(judged: dict[str, SetScores]) -> str:
+    """The section on edges and the near range: the model, and what it refines alone."""
+    rows = '\n'.join(
+        f'| {title} | {s.plain.abs_rel:.3f} | {s.near_abs_rel:.3f} | {s.plain.delta1:.3f} '
+        f'| {s.boundary_error:.2f} | {s.boundary_f1:.3f} |'
+        for title, s in judged.items()
+    )
+    return f"""## How sharp it is
+
+On the first of these frames. Boundary error: mean of accuracy and completeness of the pseudo depth
+boundaries (SharpDepth), pixels of the working size; F1: Depth Pro's.
+
+| | AbsRel | AbsRel below {NEAR_M:g} m | delta1 | boundary error (px) | boundary F1 |
+|---|---|---|---|---|---|
+{rows}"""
 
 
 def error_bar(card: Card, report: HeldOutReport) -> str:
