@@ -23,13 +23,13 @@ class Density:
 
     every: steps between two rounds.
     gradient: mean pull at a Gaussian's place in the image that calls for more, in loss per half
-        image (Kerbl et al.'s tau_pos).
+        image: Kerbl et al.'s tau_pos, but higher, as seeds are as dense as the pixels already.
     large: pixels; one that reaches further than this in an image is split rather than cloned.
     min_opacity: fainter ones are removed. max_scale: metres; so are larger ones.
     """
 
     every: int = 100
-    gradient: float = 2e-4
+    gradient: float = 1e-3
     large: float = 10.0
     min_opacity: float = 0.05
     max_scale: float = 0.5

@@ -99,8 +99,8 @@ class Gaussians:
 
     def finite(self) -> Tensor:
         """(N,) bool, Gaussians all of whose numbers are finite."""
-        flat = [value.reshape(len(self), -1) for value in self.tensors()]
-        return torch.cat(flat, 1).isfinite().all(1)
+        columns = [value if value.ndim == 2 else value[:, None] for value in self.tensors()]
+        return torch.cat(columns, 1).isfinite().all(1)
 
 
 def rotation_matrices(quaternions: Tensor) -> Tensor:

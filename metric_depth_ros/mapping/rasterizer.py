@@ -223,7 +223,8 @@ def _composite(
 
     order = counts.argsort(descending=True)
     order = order[: int((counts > 0).sum())]
-    drawn = []
+    # None at first, so that an image in which nothing is drawn is part of the graph as well.
+    drawn = [rows[:0, None, 6:].expand(-1, TILE * TILE, -1)]
     for group in _groups(order, counts):
         place = torch.arange(int(counts[group[0]]), device=means.device)
         listed = place < counts[group, None]  # (G, K)
@@ -233,8 +234,7 @@ def _composite(
         drawn.append(_blend(rows[chosen], centre.to(means.dtype), monomials))
 
     tiles = means.new_zeros(across * down, TILE * TILE, features.shape[1] + 1)
-    if drawn:
-        tiles = tiles.index_copy(0, order, torch.cat(drawn))
+    tiles = tiles.index_copy(0, order, torch.cat(drawn))
     image = tiles.reshape(down, across, TILE, TILE, -1).transpose(1, 2)
     image = image.reshape(down * TILE, across * TILE, -1)[: camera.height, : camera.width]
     return image[..., :-1], image[..., -1]

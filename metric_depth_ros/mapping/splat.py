@@ -51,7 +51,7 @@ class SplatSettings:
     seed_relative_std: float = 0.1
     gates: Gates = field(default_factory=Gates)
     min_std: float = 0.005
-    depth_weight: float = 0.05
+    depth_weight: float = 0.01
     ssim_weight: float = 0.2
     rates: LearningRates = field(default_factory=LearningRates)
     density: Density = field(default_factory=Density)
