@@ -21,6 +21,7 @@ from torch import Tensor
 from .. import geometry, rigid
 from ..types import Camera, DepthPrediction, Frame
 from .gating import Gates, gate
+from .view import MappingError
 
 _LEVELS = (20, 15, 10)  # most iterations at a quarter, half and all of the working size
 _MIN_POINTS = 200  # fewer pixels in common say nothing about a motion
@@ -63,9 +64,9 @@ class DepthImage:
     def features(self) -> tuple[np.ndarray, np.ndarray | None]:
         """(N, 2) pixels and (N, 128) descriptors; None where nothing stands out."""
         pixels = ((self.contrast / 0.6 + 0.5).clamp(0, 1) * 255).byte().numpy()
-        sift = cv2.SIFT_create(_MAX_FEATURES, contrastThreshold=0.01)
+        sift: Any = cv2.SIFT.create(_MAX_FEATURES, contrastThreshold=0.01)
         points, descriptors = sift.detectAndCompute(pixels, None)
-        return cv2.KeyPoint_convert(points).reshape(-1, 2), descriptors
+        return np.array([point.pt for point in points]).reshape(-1, 2), descriptors
 
     @cached_property
     def open3d(self) -> Any:
@@ -104,12 +105,14 @@ class Agreement:
     """How well two images agree under a motion.
 
     overlap: share of the source's pixels with depth that fall on such of the target. surface:
-        share of those that lie where the target's surface is. shade: mean difference of local
-        contrast there, 0 (same) to 1.
+        share of those that lie where the target's surface is. distance: mean distance from it,
+        cut off at 1, what one surface may differ by. shade: mean difference of local contrast
+        where both see one surface, 0 (same) to 1.
     """
 
     overlap: float
     surface: float
+    distance: float
     shade: float
 
     @property
@@ -120,10 +123,10 @@ class Agreement:
     @property
     def cost(self) -> float:
         """Of two motions the one of lower cost is the better."""
-        return 1 - self.surface + self.shade
+        return self.distance + self.shade
 
 
-NO_AGREEMENT = Agreement(0.0, 0.0, 1.0)
+NO_AGREEMENT = Agreement(0.0, 0.0, 1.0, 1.0)
 
 
 def agreement(source: DepthImage, target: DepthImage, target_from_source: Tensor) -> Agreement:
@@ -143,11 +146,13 @@ def agreement(source: DepthImage, target: DepthImage, target_from_source: Tensor
         return NO_AGREEMENT
     spread = torch.hypot(source.std[seen][inside], target.std[v, u])
     tolerance = torch.maximum(_SAME_SURFACE * expected, 2 * spread)
+    distance = ((found - expected).abs() / tolerance)[both]
     same = both & ((found - expected).abs() <= tolerance)
     shade = (source.contrast[seen][inside] - target.contrast[v, u]).abs()[same]
     return Agreement(
         overlap=int(both.sum()) / count,
         surface=int(same.sum()) / int(both.sum()),
+        distance=float(distance.clamp(max=1).mean()),
         shade=float((shade / _SAME_SHADE).clamp(max=1).mean()) if len(shade) else 1.0,
     )
 
@@ -201,8 +206,7 @@ def _refine(source: DepthImage, target: DepthImage, guess: Tensor) -> Iterator[T
 
 def _odometry(source: DepthImage, target: DepthImage, guess: Tensor, method: str) -> Tensor | None:
     """The motion that Open3D makes of a guess; None where its equations have no solution."""
-    import open3d
-
+    open3d = _open3d()
     odometry = open3d.t.pipelines.odometry
     depth_max = float(torch.nan_to_num(source.depth).max()) + 1
     # Twice the noise may lie between two views of one surface: more than that is another one.
@@ -232,8 +236,18 @@ def _rigid_again(motion: Tensor) -> Tensor:
     return rigid.rigid(motion[:3, 3], rigid.quaternion(motion))
 
 
+def _open3d() -> Any:
+    try:
+        import open3d
+    except ImportError:
+        raise MappingError(
+            "Open3D is not installed: pip install 'metric_depth_ros[mapping]'"
+        ) from None
+    return open3d
+
+
 def _open3d_image(image: np.ndarray, depth: Tensor) -> Any:
-    import open3d
+    open3d = _open3d()
 
     def plane(pixels: np.ndarray) -> Any:
         tensor = open3d.core.Tensor(np.ascontiguousarray(pixels))

@@ -14,7 +14,9 @@ from torch import Tensor
 from .. import rigid
 from .view import MappingError, check_pose
 
-_HEADER = '# timestamp tx ty tz qx qy qz qw (world_from_camera, optical frame, seconds and metres)'
+TUM_HEADER = (
+    '# timestamp tx ty tz qx qy qz qw (world_from_camera, optical frame, seconds and metres)'
+)
 _TOLERANCE_S = 0.02  # as the TUM benchmark associates
 
 
@@ -79,7 +81,7 @@ def tum_line(stamp_ns: int, world_from_camera: Tensor) -> str:
 def tum_text(trajectory: Trajectory) -> str:
     """A whole file of the TUM format."""
     poses = zip(trajectory.stamps_ns, trajectory.world_from_camera, strict=True)
-    lines = [_HEADER, *(tum_line(stamp_ns, pose) for stamp_ns, pose in poses)]
+    lines = [TUM_HEADER, *(tum_line(stamp_ns, pose) for stamp_ns, pose in poses)]
     return '\n'.join(lines) + '\n'
 
 

@@ -7,7 +7,8 @@ ROOT/rgbd_dataset_freiburgN_NAME/ (or ROOT itself is one)
 
 Depth is registered to the colour image, the lens of which is calibrated for each of the three
 cameras. An associations.txt (timestamp and path of colour, [timestamp and] path of depth) replaces
-rgb.txt and depth.txt where only that is there.
+rgb.txt and depth.txt where only that is there. A camera.json (fx, fy, cx, cy, width, height)
+replaces what the benchmark says of its own three cameras: sequences of others have it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import numpy as np
 
 from ...types import Camera
 from .entry import BrokenFile, Entry, Importer, ImporterError, Problem, entry_or_problem
-from .files import present, text
+from .files import parsed_json, present, text
 from .lidar import rigid
 
 _APART = 0.02  # seconds between what belongs together, as the benchmark's own associate.py
@@ -56,9 +57,7 @@ def frames(root: Path) -> Iterator[Entry | Problem]:
 
 
 def _sequence(folder: Path) -> Iterator[Entry | Problem]:
-    named = re.search(r'(?:freiburg|fr)([123])', folder.name)
-    if named is None:
-        raise BrokenFile(folder, 'is not named after freiburg1, 2 or 3: its camera is unknown')
+    camera = _camera(folder)
     pairs = _pairs(folder)
     stamps, poses = _trajectory(folder / 'groundtruth.txt')
     for stamp, image, depth in pairs:
@@ -68,9 +67,26 @@ def _sequence(folder: Path) -> Iterator[Entry | Problem]:
         near = int(np.abs(stamps - stamp).argmin()) if len(stamps) else 0
         known = len(stamps) > 0 and abs(stamps[near] - stamp) <= _APART
         build = partial(
-            _entry, folder, image, depth, stamp, _CAMERAS[named[1]], poses[near] if known else None
+            _entry, folder, image, depth, stamp, camera, poses[near] if known else None
         )
         yield entry_or_problem(folder / image, build)
+
+
+def _camera(folder: Path) -> Camera:
+    path = folder / 'camera.json'
+    if path.is_file():
+        values = parsed_json(path)
+        try:
+            fx, fy, cx, cy = (float(values[name]) for name in ('fx', 'fy', 'cx', 'cy'))
+            distortion = tuple(float(k) for k in values.get('distortion', ()))
+            lens = ('plumb_bob', distortion) if any(distortion) else ('none', ())
+            return Camera(fx, fy, cx, cy, int(values['width']), int(values['height']), *lens)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise BrokenFile(path, f'is not a camera: {error}') from None
+    named = re.search(r'(?:freiburg|fr)([123])', folder.name)
+    if named is None:
+        raise BrokenFile(folder, 'is not named after freiburg1, 2 or 3: its camera is unknown')
+    return _CAMERAS[named[1]]
 
 
 def _entry(
