@@ -44,6 +44,9 @@ class SharpDepthConfig:
     beyond: metres along z from which a sample counts as infinitely far; with log_range only.
     gate: e of Eq. 4 everywhere in the place of the difference map: 1 for noise alone (Table 3, A),
         0 for the coarse latents alone (B).
+    refinement_time: that the denoiser is told when it refines, as a share of the schedule: 1 is
+        the last, the only one that Lotus knows; a denoiser of all times may be told one at which
+        it keeps most of what it is given. The teacher, given noise, is always told the last.
     agreement: e below which a pixel takes part in the return to metres.
     sds_weight, reconstruction_weight: lambdas of Eq. 7; 0 for C and D of Table 3.
     distillation_times: of the noise in Eq. 5, as shares of the schedule; the paper prints none,
@@ -59,6 +62,7 @@ class SharpDepthConfig:
     log_range: tuple[float, float] | None = None
     beyond: float = float('inf')
     gate: float | None = None
+    refinement_time: float = 1.0
     agreement: float = 0.5
     sds_weight: float = 1.0
     reconstruction_weight: float = 0.3
@@ -77,7 +81,7 @@ class SharpDepthConfig:
                 f'SharpDepth config has distillation_times {[low, high]}, expected two growing '
                 f'shares of 0 to 1'
             )
-        for name in ('gate', 'agreement', 'teacher_decay'):
+        for name in ('gate', 'refinement_time', 'agreement', 'teacher_decay'):
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:
                 raise MetricDepthError(f'SharpDepth config has {name} {value}, expected 0 to 1')
@@ -94,7 +98,8 @@ class SharpDepthConfig:
             latent=LatentConfig.small(),
             log_range=(0.1, 100.0),
             beyond=80.0,
-            distillation_times=(0.02, 0.3),
+            refinement_time=0.1,
+            distillation_times=(0.02, 0.1),
             teacher_decay=0.995,
             working_pixels=128 * 96,
         )
@@ -242,18 +247,26 @@ class SharpDepth(nn.Module):
             difference = torch.full_like(difference, self.config.gate)
         return gate(latents, difference, noise.to(latents.dtype))
 
-    def one_step(
-        self, gated: Tensor, condition: Tensor, *, unet: nn.Module | None = None
-    ) -> Tensor:
-        """Clean latents of depth, at once from the last time of the schedule.
+    def teach(self, noise: Tensor, condition: Tensor, *, unet: nn.Module | None = None) -> Tensor:
+        """(B, h, w) codes of the depth that a denoiser says with the gate open, of noise alone.
 
         Args:
-            gated: (B, C, ...) noise, or what `gated` makes. condition: latents of the image.
+            noise: (B, C, ...). condition: latents of the image.
             unet: another denoiser than the model's.
         """
-        t = torch.full((len(gated),), self.latent.num_train_steps - 1, device=gated.device)
-        output = self.latent.predict(gated, t, condition, unet=unet)
-        return self.latent.original(output, gated, t)
+        return self.latent.decode_depth(self._one_step(noise, condition, 1.0, unet))
+
+    def refine(self, gated: Tensor, condition: Tensor) -> Tensor:
+        """Clean latents of depth of what `gated` makes."""
+        return self._one_step(gated, condition, self.config.refinement_time, None)
+
+    def _one_step(
+        self, noisy: Tensor, condition: Tensor, time: float, unet: nn.Module | None
+    ) -> Tensor:
+        last = max(1, round(time * self.latent.num_train_steps)) - 1
+        t = torch.full((len(noisy),), last, device=noisy.device)
+        output = self.latent.predict(noisy, t, condition, unet=unet)
+        return self.latent.original(output, noisy, t)
 
     def to_metres(self, code: Tensor, comparison: Comparison) -> Tensor:
         """(B, h, w) metres along z of codes, by least squares to the coarse depth (Section 5.1).
@@ -288,11 +301,11 @@ class SharpDepth(nn.Module):
         """
         condition = self.latent.encode(image)
         noise = noise.to(condition)
-        code = self.latent.decode_depth(self.one_step(noise[0], condition))
+        code = self.teach(noise[0], condition)
         for of_refinement in noise[1:]:
             comparison = self.compare(code, coarse)
             gated = self.gated(comparison, of_refinement)
-            code = self.latent.decode_depth(self.one_step(gated, condition))
+            code = self.latent.decode_depth(self.refine(gated, condition))
         depth = self.to_metres(code, comparison)
         if self.codec is None:
             return torch.where(coarse.isposinf(), torch.inf, depth)

@@ -118,16 +118,20 @@ def test_one_step_says_the_clean_latents(kind: str) -> None:
     noisy = network.add_noise(data, noise, times)
     found = network.original(network.target(data, noise, times), noisy, times)
     torch.testing.assert_close(found, data, rtol=1e-3, atol=1e-4)
-    asked = []
+    asked: list[int] = []
 
     def predict(gated: Tensor, t: Tensor, condition: Tensor, *, unet=None) -> Tensor:
-        asked.append(t)
+        asked.extend(t.tolist())
         return network.target(data, noise, t)
 
     network.predict = predict  # type: ignore[method-assign]
     gated = network.add_noise(data, noise, torch.full((3,), 999))
-    torch.testing.assert_close(method.one_step(gated, data), data, rtol=1e-3, atol=1e-3)
-    assert asked[0].tolist() == [999] * 3
+    torch.testing.assert_close(method.refine(gated, data), data, rtol=1e-3, atol=1e-3)
+    earlier = SharpDepth(replace(method.config, refinement_time=0.2), network)
+    gated = network.add_noise(data, noise, torch.full((3,), 199))
+    torch.testing.assert_close(earlier.refine(gated, data), data, rtol=1e-3, atol=1e-3)
+    earlier.teach(noise, data)
+    assert asked == [999] * 3 + [199] * 3 + [999] * 3
 
 
 # ---- draws -----------------------------------------------------------------------------------

@@ -32,10 +32,10 @@ def loss(method: SharpDepth, batch: Batch, generator: torch.Generator) -> dict[s
     with torch.no_grad():
         condition = latent.encode(batch.image)
         noise = noise.to(condition.dtype)
-        said = method.one_step(noise[0], condition, unet=distillation.teacher)
-        comparison = method.compare(latent.decode_depth(said), coarse)
+        said = method.teach(noise[0], condition, unet=distillation.teacher)
+        comparison = method.compare(said, coarse)
         gated = method.gated(comparison, noise[1])
-    sharpened = method.one_step(gated, condition).float()
+    sharpened = method.refine(gated, condition).float()
 
     cells = -F.max_pool2d(-batch.inside[:, None].float(), latent.stride)
     sds = distillation_loss(method, distillation.prior, sharpened, condition, cells, generator)
