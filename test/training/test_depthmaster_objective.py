@@ -9,7 +9,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from torch import Tensor
 
 from metric_depth_ros import checkpoint, geometry
 from metric_depth_ros.checkpoint import Card
@@ -19,8 +18,9 @@ from metric_depth_ros.methods.grin import Grin, GrinConfig
 from metric_depth_ros.methods.metricgold import MetricGold, MetricGoldConfig
 from metric_depth_ros.nn.latent import LatentConfig, LatentNetwork
 from metric_depth_ros.training.batch import Batch
+from metric_depth_ros.training.curve import Curve
 from metric_depth_ros.training.feature_encoder import load_encoder
-from metric_depth_ros.training.loop import train
+from metric_depth_ros.training.loop import initial_method
 from metric_depth_ros.training.objectives import depthmaster
 from metric_depth_ros.training.objectives.depthmaster import (
     DIRECTIONS,
@@ -30,7 +30,9 @@ from metric_depth_ros.training.objectives.depthmaster import (
     modified_huber,
     neighbours,
 )
-from metric_depth_ros.training.recipe import RECIPES, load_recipe, make_recipe, read_recipe
+from metric_depth_ros.training.recipe import RECIPES, Recipe, load_recipe
+from metric_depth_ros.training.run import Run
+from metric_depth_ros.training.workers import joined
 from metric_depth_ros.types import Camera
 
 pytest.importorskip('diffusers')
@@ -245,47 +247,58 @@ def test_the_denoising_paradigm_learns_as_marigold_does(first_stage: DepthMaster
     assert loss(fixed, batch(), generator(0))['loss'] == loss(fixed, batch(), generator(1))['loss']
 
 
-def recipe_of(encoder: str, base: Path, **changes: object) -> object:
-    raw, path = read_recipe('depthmaster-small-stage1')
-    frames = {'frames': 8, 'width': WIDTH, 'height': HEIGHT, 'scenes': 'indoor', 'seed': 1}
+class OneBatch:
+    """A Feed that has one batch alone."""
+
+    def batch(self, step: int, *args: object, **kwargs: object) -> Batch:
+        return batch()
+
+
+@pytest.fixture
+def recipe(encoder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recipe:
+    """The first stage from a tiny MetricGold."""
+    monkeypatch.setitem(DepthMaster.PRESETS, 'tiny', DepthMasterConfig.tiny)
+    torch.manual_seed(0)
+    base = MetricGold(MetricGoldConfig.tiny())
+    checkpoint.save(tmp_path / 'base', base, Card('base', 'Apache-2.0', 'a test'))
     config = {**STAGE1, 'encoder': encoder, 'encoder_width': GrinConfig.tiny().global_width}
-    return make_recipe(
-        {**raw, 'preset': 'tiny', 'base': str(base), 'config': config, 'data': frames,
-         'validation': {**frames, 'seed': 2}, 'width': WIDTH, 'height': HEIGHT, 'steps': 3,
-         'batch_size': 2, 'precision': 'fp32', 'save_every': 1, 'validate_every': 3, **changes},
-        path.parent,
+    return replace(
+        load_recipe('depthmaster-small-stage1'), preset='tiny', base=str(tmp_path / 'base'),
+        config=config, batch_size=2, precision='fp32',
     )  # fmt: skip
 
 
-def test_a_run_goes_on_exactly(
-    encoder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(DepthMaster.PRESETS, 'tiny', DepthMasterConfig.tiny)
-    torch.manual_seed(0)
-    base = tmp_path / 'base'
-    checkpoint.save(base, MetricGold(MetricGoldConfig.tiny()), Card('b', 'Apache-2.0', 'a test'))
-    recipe, frames = recipe_of(encoder, base), tmp_path / 'frames'
-    whole = train(recipe, tmp_path / 'whole', frames=frames)
-    stops = iter([True])
-    assert train(recipe, tmp_path / 'parts', frames=frames, stop=lambda: next(stops)) is None
-    parts = train(recipe, tmp_path / 'parts', frames=frames, resume=True)
-    assert whole is not None
-    assert parts is not None
-    one, other = (_tensors(folder) for folder in (whole, parts))
+def test_a_run_goes_on_exactly(recipe: Recipe, tmp_path: Path) -> None:
+    with joined(CPU) as workers:
+        torch.manual_seed(recipe.seed)
+        run = Run(recipe, initial_method(recipe), workers)
+        curve = Curve(tmp_path / 'curve.jsonl')
+        curve.start()
+        for step in range(4):
+            if step == 2:
+                run.save(tmp_path / 'state.safetensors', step, curve)
+            run.step(step, OneBatch())  # type: ignore[arg-type]
+        again = Run(recipe, initial_method(recipe), workers)  # another random projector
+        start = again.load(tmp_path / 'state.safetensors', curve)
+        for step in range(start, 4):
+            again.step(step, OneBatch())  # type: ignore[arg-type]
+    one, other = run.tensors(), again.tensors()
+    assert start == 2
+    assert any(name.startswith('method.projector') for name in one)
+    assert not any('encoder' in name for name in one if 'vae' not in name)
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
-    assert not any('projector' in name for name in one)  # nor is the encoder in the checkpoint
-    assert not (whole / 'metric_depth.safetensors').exists()
-
-    second = recipe_of(encoder, whole, config={}, name='second')
-    finished = train(second, tmp_path / 'second', frames=frames)
-    assert finished is not None
-    assert (finished / 'metric_depth.safetensors').exists()
-    assert checkpoint.load(finished).method.config.fourier
 
 
-def _tensors(folder: Path) -> dict[str, Tensor]:
-    return checkpoint.load(folder).method.state_dict()  # type: ignore[attr-defined]
+def test_what_training_alone_needs_is_not_published(recipe: Recipe, tmp_path: Path) -> None:
+    method = initial_method(recipe).eval()
+    assert method.projector is not None
+    checkpoint.save(tmp_path / 'stage1', method, Card('first', 'Apache-2.0', 'a test'))
+    assert not (tmp_path / 'stage1' / 'metric_depth.safetensors').exists()
+    loaded = checkpoint.load(tmp_path / 'stage1').method
+    assert loaded.projector is None  # type: ignore[attr-defined]
+    second = replace(recipe, base=str(tmp_path / 'stage1'), config={})
+    assert initial_method(second).projector is None
 
 
 def test_the_recipes_are_the_two_stages() -> None:
