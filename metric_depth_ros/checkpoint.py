@@ -23,7 +23,7 @@ from safetensors import safe_open
 from .layouts import latent, own, public
 from .layouts.card import CARD, CONFIG, FORMAT, README, WEIGHTS, Card, Checkpoint, CheckpointError
 from .methods import METHODS
-from .methods.coarse import Coarse, coarse_architecture, is_public
+from .methods.coarse import Coarse
 from .methods.coarse_models import PUBLIC_MODELS
 from .nn import latent_folder
 from .nn.latent import MissingLibraryError
@@ -100,7 +100,7 @@ def load(model: str | Path, *, scale: float | None = None) -> Checkpoint:
         CheckpointError: names the file, the field or the tensor, its value and what was expected.
     """
     folder = find(model)
-    if is_public(folder):
+    if public.is_public_layout(folder):
         return public.load(folder, model, scale)
     if scale is not None:
         raise CheckpointError(
@@ -192,8 +192,8 @@ def architecture(model: str | Path) -> torch.nn.Module:
         config = kind.PRESETS[str(model)]()
     else:
         folder = find(model)
-        if is_public(folder):
-            return coarse_architecture(folder, name=public.public_name(folder, model))
+        if public.is_public_layout(folder):
+            return public.architecture(folder, model)
         if latent_folder.is_latent_folder(folder):
             network: Any = latent.load(folder).method
             return network.to('meta')

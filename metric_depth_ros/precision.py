@@ -64,5 +64,7 @@ def computing(
 
 def _network(method: nn.Module) -> nn.Module | None:
     """The part of a method that takes weights of another type; None if it has no such part."""
-    network = method.network if isinstance(method, Coarse) else getattr(method, 'latent', None)
-    return network if isinstance(network, nn.Module) else None
+    if isinstance(method, Coarse):
+        return method.network if method.half_weights else None
+    network = getattr(method, 'latent', None)
+    return network if isinstance(network, LatentNetwork) else None

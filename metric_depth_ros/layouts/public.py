@@ -1,4 +1,4 @@
-"""The layout of transformers, in which public depth models come.
+"""The layout of transformers, in which public depth models come; and UniDepth's, which is like it.
 
 Saved by us there is metric_depth.json beside them: config.json of our own layout without the
 architecture, and with `scale`.
@@ -10,9 +10,19 @@ import dataclasses
 import json
 from pathlib import Path
 
+from torch import nn
+
 from ..calibration import Calibration
-from ..methods.coarse import UNCALIBRATED, Coarse, load_coarse
+from ..methods.coarse import (
+    UNCALIBRATED,
+    Coarse,
+    CoarseError,
+    coarse_architecture,
+    is_public,
+    load_coarse,
+)
 from ..methods.coarse_models import public_model
+from ..methods.unidepth import is_unidepth, load_unidepth
 from .card import (
     CARD,
     FORMAT,
@@ -27,9 +37,22 @@ from .card import (
 )
 
 
+def is_public_layout(folder: Path) -> bool:
+    """Whether `folder` holds a public depth model."""
+    return is_public(folder) or is_unidepth(folder)
+
+
+def architecture(folder: Path, model: str | Path) -> nn.Module:
+    """The network without memory for its weights (on 'meta'); `model` as of load."""
+    name = public_name(folder, model)
+    if is_unidepth(folder):
+        return load_unidepth(folder, name=name).network.to('meta')
+    return coarse_architecture(folder, name=name)
+
+
 def public_name(folder: Path, model: str | Path) -> str:
     """The hub id where `model` is one, else the name of the folder."""
-    return str(model) if public_model(str(model)) or not Path(model).is_dir() else folder.name
+    return folder.name if Path(model).is_dir() else str(model)
 
 
 def load(folder: Path, model: str | Path, scale: float | None) -> Checkpoint:
@@ -48,7 +71,12 @@ def load(folder: Path, model: str | Path, scale: float | None) -> Checkpoint:
         calibration = from_dict(Calibration, raw['calibration'], own, 'calibration')
         name, licence, source = raw['name'], raw['licence'], raw['source']
         scale = raw['scale'] if scale is None else scale
-    method = load_coarse(folder, name=name, scale=scale)
+    if is_unidepth(folder):
+        if scale is not None:
+            raise CoarseError(f'scale is {scale}, but the model is metric: leave the scale out')
+        method: Coarse = load_unidepth(folder, name=name)
+    else:
+        method = load_coarse(folder, name=name, scale=scale)
     readme = folder / README
     text = readme.read_text() if readme.is_file() else ''
     return Checkpoint(method, Card(name, licence, source, calibration, text))

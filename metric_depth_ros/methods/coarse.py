@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from ..calibration import Calibration
 from ..errors import MetricDepthError
-from ..looks import looks
+from ..looks import Look, looks
 from ..types import Conditioning
 from .coarse_models import ARCHITECTURES, METRIC_DEPTH, Quantity, public_model
 
@@ -65,6 +65,7 @@ class Coarse(nn.Module):
     working_pixels: int | None = None
     multiple_of = 1
     num_samples = 2
+    half_weights = True  # the network may have weights of half precision
 
     def __init__(
         self,
@@ -108,19 +109,20 @@ class Coarse(nn.Module):
     ) -> Tensor:
         """(num_samples, h, w), one of each of `looks`."""
         draws = [
-            look.back(self._see(look.conditioning.image, conditioning))
+            look.back(self._see(look, conditioning))
             for look in looks(conditioning, num_samples, generator)
         ]
         depth = torch.stack(draws)
         return torch.where(conditioning.valid, depth, torch.nan)
 
-    def _see(self, image: Tensor, conditioning: Conditioning) -> Tensor:
-        """(h, w) of an image (3, ..., ...) of the view that `conditioning` shows."""
+    def _see(self, look: Look, conditioning: Conditioning) -> Tensor:
+        """What the network says of one look at a view, of the look's size or of the view's."""
+        image = look.conditioning.image
         pixels = ((image + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
         values = self.network(
             pixel_values=self.processor(pixels.permute(1, 2, 0).cpu()).to(image.device, self.dtype)
         ).predicted_depth.float()
-        size = (conditioning.image.shape[-2], conditioning.image.shape[-1])
+        size = look.size
         if self.quantity.metric and self.quantity.disparity:
             return _depth_of_canonical(values, conditioning.rays, size)
         if _pads(self.processor):

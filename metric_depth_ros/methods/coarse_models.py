@@ -1,7 +1,9 @@
 """What is known of public depth models: what they predict, where, and under which licence.
 
-Licences are those of the weights as their authors state them: the base and large Depth Anything
-V2 are for non-commercial use, the small ones are not restricted.
+Licences are those of the weights as their authors state them, the stricter one where they state
+two: Depth Anything V2's base and large models are for non-commercial use, by their repository,
+while the cards of the metric ones in the authors' own format say Apache-2.0, and the cards of
+those in the format of transformers say nothing.
 """
 
 from __future__ import annotations
@@ -72,6 +74,13 @@ PUBLIC_MODELS: tuple[PublicModel, ...] = (
     ),
     PublicModel('vinvino02/glpn-nyu', 'GLPN', METRIC_DEPTH, 'indoor', 'Apache-2.0'),
     PublicModel('vinvino02/glpn-kitti', 'GLPN', METRIC_DEPTH, 'outdoor', 'Apache-2.0'),
+    # Through a package of its own, see unidepth.py.
+    *(
+        PublicModel(
+            f'lpiccinelli/unidepth-{name}', 'UniDepth', METRIC_DEPTH, 'both', 'CC-BY-NC-4.0'
+        )
+        for name in ('v2-vits14', 'v2-vitb14', 'v2-vitl14', 'v1-vitl14', 'v1-cnvnxtl')
+    ),
 )
 
 # What all models of an architecture predict, as far as nothing says otherwise.
