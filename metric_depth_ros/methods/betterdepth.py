@@ -104,7 +104,7 @@ class BetterDepthConfig:
             latent=LatentConfig.small(12),
             tolerance=0.3,  # a blur of some pixels is much next to patches of 8
             power=0,
-            num_steps=4,
+            num_steps=2,
             num_samples=4,
             working_pixels=128 * 96,
         )
@@ -296,8 +296,9 @@ class BetterDepth(nn.Module):
     ) -> Tensor:
         """(S, h, w) float32 samples in the coarse depth's own quantity, metric or relative.
 
-        No alignment: the coarse depth's own percentiles are the range (Section 3.4). What they
-        cut off, its nearest and farthest pixels, is given back where a sample agrees with it.
+        No alignment: the coarse depth's own percentiles are the range (Section 3.4). What the
+        network does not get to see of the coarse depth, because they cut it off or because the
+        autoencoder loses it, is given back where a sample agrees with what it does see.
         NaN if there is no coarse depth at any pixel.
 
         Args, Raises: see draw; the coarse depth may be relative.
@@ -315,9 +316,11 @@ class BetterDepth(nn.Module):
         codes = self.sample_codes(
             conditioning.image, coarse_codes[0], num_samples, num_steps, generator
         )
-        cut_off = torch.where(known, whole - coarse_codes, 0)
-        agree = (codes - coarse_codes).abs() <= self.config.tolerance
-        return span.decode(torch.where(agree, codes + cut_off, codes))
+        if self.config.conditioned:
+            shown = self.latent.decode_depth(self.latent.encode_depth(coarse_codes))
+            agrees = known & ((codes - shown).abs() <= self.config.tolerance)
+            codes = torch.where(agrees, codes + whole - shown, codes)
+        return span.decode(codes)
 
     @torch.no_grad()
     def sample_codes(
