@@ -154,6 +154,7 @@ class DepthMaster(nn.Module):
     takes_targets = False
     takes_coarse = True
     needs_metric_coarse = True
+    learns_from_coarse = False
     multiple_of = 8
     TRAINING_ONLY = ('projector',)
 

@@ -91,7 +91,9 @@ def train(
             return None
         *sources, heldout = pools
         coarse = make_coarse(recipe.coarse, workers.device)
-        feed = Feed(recipe, sources, coarse)
+        # A network that does not see the coarse depth needs it for its metres alone.
+        learns = getattr(METHODS[recipe.method], 'learns_from_coarse', True)
+        feed = Feed(recipe, sources, coarse if learns else None)
 
         torch.manual_seed(recipe.seed)  # the initial weights; nothing later uses this generator
         method = initial_method(recipe).to(workers.device)
