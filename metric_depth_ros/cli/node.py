@@ -1,19 +1,25 @@
-"""`depth_node` of a pip installation: the node, or one line where there is no ROS to run it."""
+"""The nodes of a pip installation: each runs, or says in one line that there is no ROS for it."""
 
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 
 
-def main() -> int:
-    """Exit status of the node; 2 without ROS."""
+def run_node(name: str) -> int:
+    """Exit status of the node of that name in the room `ros`; 2 without ROS."""
     try:
-        from ..ros import depth_node
+        node = import_module(f'...ros.{name}', __name__)
     except ImportError as error:
         print(
-            f"depth_node needs ROS 2, but {error}: pip install 'metric_depth_ros[ros]', or source "
+            f"{name} needs ROS 2, but {error}: pip install 'metric_depth_ros[ros]', or source "
             f'a ROS 2 installation',
             file=sys.stderr,
         )
         return 2
-    return depth_node.main()
+    return int(node.main())
+
+
+def main() -> int:
+    """`depth_node`."""
+    return run_node('depth_node')

@@ -1,7 +1,7 @@
 """ROS messages <-> tensors. Works on rclpy's and on rosbags' messages alike, imports neither."""
 
 from .camera_info import camera_from_message
-from .depth import depth_from_message
+from .depth import depth_from_message, std_from_message
 from .frames import frame_from_messages, stamp_ns
 from .images import (
     IMAGE_ENCODINGS,
@@ -17,6 +17,7 @@ from .outgoing import (
     cloud_fields,
     depth_fields,
     image_fields,
+    map_cloud_fields,
     rclpy_message,
     rosbags_message,
 )
@@ -38,7 +39,9 @@ __all__ = [
     'image_fields',
     'image_from',
     'image_from_message',
+    'map_cloud_fields',
     'rclpy_message',
     'rosbags_message',
     'stamp_ns',
+    'std_from_message',
 ]

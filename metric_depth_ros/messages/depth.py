@@ -47,6 +47,27 @@ def depth_from_message(message: Any) -> Tensor:
     return _metres(np.ascontiguousarray(rows).view(dtype))
 
 
+def std_from_message(message: Any) -> Tensor:
+    """The standard deviation of a depth, of a raw 32FC1 Image.
+
+    Args:
+        message: sensor_msgs/Image.
+
+    Returns:
+        (H, W) float32 metres on the CPU, NaN = unknown. It shares the message's memory unless that
+        has another byte order or padding.
+
+    Raises:
+        MessageError: another encoding, no pixels, wrong step, too little data.
+    """
+    height, width = image_size(message)
+    if message.encoding != '32FC1':
+        raise MessageError(f'uncertainty encoding is {message.encoding!r}, expected 32FC1')
+    rows = np.ascontiguousarray(image_rows(message, width * 4, height))
+    std = rows.view('>f4' if message.is_bigendian else '<f4')
+    return torch.from_numpy(std.astype(np.float32, copy=False))
+
+
 def _metres(depth: np.ndarray) -> Tensor:
     """(H, W) millimetres if the pixels are whole numbers, else metres -> float32 metres."""
     metres = depth.astype(np.float32)

@@ -153,19 +153,39 @@ def cloud_fields(points: Tensor, image: Tensor, std: Tensor) -> PointCloudFields
         np.add(xyz[..., axis], no_point, out=cloud[..., axis])
     cloud.view('<u4')[..., 3] = _packed(_numpy(image))
     np.add(_numpy(std), no_point, out=cloud[..., 4])
-    point_step = cloud.itemsize * len(_CLOUD_COLUMNS)
+    return _point_cloud(cloud, _CLOUD_COLUMNS, is_dense=False)
+
+
+def map_cloud_fields(points: Tensor, colours: Tensor) -> PointCloudFields:
+    """Cloud in no order with x y z rgb, none of them NaN.
+
+    Args:
+        points: (N, 3) float32, metres. colours: (N, 3) uint8 RGB.
+    """
+    cloud = np.empty((1, len(points), 4), dtype='<f4')
+    cloud[0, :, :3] = _numpy(points)
+    if len(points):
+        cloud.view('<u4')[..., 3] = _packed(_numpy(colours)[None])
+    return _point_cloud(cloud, _CLOUD_COLUMNS[:4], is_dense=True)
+
+
+def _point_cloud(
+    cloud: np.ndarray, columns: tuple[str, ...], *, is_dense: bool
+) -> PointCloudFields:
+    """(H, W, columns) float32."""
+    height, width, _ = cloud.shape
+    point_step = cloud.itemsize * len(columns)
     return PointCloudFields(
         height=height,
         width=width,
         fields=tuple(
-            PointFieldFields(name, cloud.itemsize * column)
-            for column, name in enumerate(_CLOUD_COLUMNS)
+            PointFieldFields(name, cloud.itemsize * column) for column, name in enumerate(columns)
         ),
         is_bigendian=False,
         point_step=point_step,
         row_step=point_step * width,
         data=_bytes(cloud),
-        is_dense=False,
+        is_dense=is_dense,
     )
 
 

@@ -9,7 +9,6 @@ and publishes: a slow model drops frames, it never lags behind them.
 
 from __future__ import annotations
 
-import signal
 import sys
 import threading
 import time
@@ -17,12 +16,10 @@ import traceback
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import rclpy
 import torch
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -35,6 +32,7 @@ from . import parameters
 from .diagnostics import Health, Throttle
 from .inbox import Delivery, Inbox
 from .outputs import Outputs, select
+from .running import run
 
 if TYPE_CHECKING:
     from rclpy.parameter import Parameter
@@ -276,36 +274,7 @@ class DepthNode(LifecycleNode):
 
 def main(args: list[str] | None = None) -> int:
     """Run depth_node until SIGINT or SIGTERM: exit status 0; 2 if it cannot start."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends loading a model as well
-    try:
-        rclpy.init(args=args)
-    except RuntimeError as error:  # of rclpy
-        print(f'depth_node: cannot parse the ROS arguments: {error}', file=sys.stderr)
-        return 2
-    node = None
-    try:
-        node = DepthNode()
-        if node.parameters.autostart and not node.start():
-            return 2 if rclpy.ok() else 0  # a signal is no failure
-        executor = SingleThreadedExecutor()  # the multi-threaded one takes four times the CPU
-        executor.add_node(node)
-        executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    except MetricDepthError as error:
-        print(f'depth_node: {error}', file=sys.stderr)
-        return 2
-    except Exception:  # after a signal, any call of rclpy may fail
-        if rclpy.ok():
-            raise
-    finally:
-        # The frame in hand is finished; whoever is impatient meanwhile gets no traceback.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        if node is not None:
-            node.stop()
-        rclpy.try_shutdown()
-    return 0
+    return run('depth_node', lambda: [DepthNode()], args)
 
 
 if __name__ == '__main__':

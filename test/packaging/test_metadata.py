@@ -93,7 +93,11 @@ def test_commands_of_pip_are_those_of_colcon(
         if script.group == 'console_scripts'
     ]
     assert sorted(of_pip) == sorted(of_colcon)
-    assert sorted(of_pip) == [('depth_node', 'cli.node'), ('metric-depth', 'cli.main')]
+    assert sorted(of_pip) == [
+        ('depth_node', 'cli.node'),
+        ('mapping_node', 'cli.mapping_node'),
+        ('metric-depth', 'cli.main'),
+    ]
 
 
 def test_message_has_the_fields_of_its_definition(repository: Path) -> None:
