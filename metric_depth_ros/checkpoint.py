@@ -1,4 +1,4 @@
-"""A checkpoint folder <-> a depth method with its weights; and which models there are.
+"""A checkpoint folder <-> a depth method with its weights.
 
 A folder is in our own layout (layouts/own.py), or in the public one that the method's parts have:
 of diffusers for latent methods (layouts/latent.py), of transformers for public depth models
@@ -13,20 +13,17 @@ Config or of Calibration are marked so.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 
+from .catalogue import SHIPPED, SHIPPED_DEFAULT, ModelEntry, models
 from .layouts import latent, own, public
-from .layouts.card import CARD, CONFIG, FORMAT, README, WEIGHTS, Card, Checkpoint, CheckpointError
+from .layouts.card import CARD, CONFIG, FORMAT, README, Card, Checkpoint, CheckpointError
 from .methods import METHODS
 from .methods.coarse import Coarse
-from .methods.coarse_models import PUBLIC_MODELS
 from .nn import latent_folder
-from .nn.latent import MissingLibraryError
 from .types import DepthMethod
 
 __all__ = [
@@ -47,34 +44,12 @@ __all__ = [
 ]
 
 DEFAULT_MODEL = 'default'
-SHIPPED = Path(__file__).parent / 'checkpoints'
-SHIPPED_DEFAULT = 'grin-small'
 
 _HUB_FILES = [
     CONFIG, CARD, latent.EXTRA, 'preprocessor_config.json', 'model*.safetensors',
     'model.safetensors.index.json', README,
 ]  # fmt: skip
 _HUB_ID = re.compile(r'[\w.-]+/[\w.-]+')
-
-
-@dataclass(frozen=True)
-class ModelEntry:
-    """One line of `metric-depth models`; checkpoint is None for a preset without weights.
-
-    parameters: None for a public model, whose weights are on the hub.
-    hub_id: of a public model, which is its name too.
-    quantity: 'metric depth' or 'relative disparity'. scenes: 'indoor', 'outdoor' or 'both'.
-    """
-
-    name: str
-    method: str
-    parameters: int | None
-    licence: str
-    source: str
-    checkpoint: str | None
-    hub_id: str | None = None
-    quantity: str = 'metric depth'
-    scenes: str = 'both'
 
 
 def save(folder: Path | str, method: DepthMethod, card: Card) -> None:
@@ -134,47 +109,6 @@ def find(model: str | Path) -> Path:
     raise CheckpointError(
         f'model is {name!r}, expected one of {known}, a checkpoint folder or a hub id org/name'
     )
-
-
-def models() -> list[ModelEntry]:
-    """Every known configuration: the shipped checkpoints, then the presets without weights."""
-    entries = []
-    for folder in sorted(SHIPPED.glob(f'*/{CONFIG}')):
-        method, _, card = own.read(folder.parent)
-        with safe_open(folder.parent / WEIGHTS, framework='pt') as weights:
-            count = sum(
-                torch.Size(weights.get_slice(key).get_shape()).numel()
-                for key in weights.keys()  # noqa: SIM118, not a mapping
-            )
-        entries.append(
-            ModelEntry(card.name, method, count, card.licence, card.source, str(folder.parent))
-        )
-    for method, kind in METHODS.items():
-        for name, config in kind.PRESETS.items():
-            if name not in {entry.name for entry in entries}:
-                try:
-                    with torch.device('meta'):
-                        count = sum(p.numel() for p in kind(config()).parameters())
-                except MissingLibraryError:  # nobody who lacks it can use this one
-                    continue
-                entries.append(
-                    ModelEntry(name, method, count, 'Apache-2.0', kind.SOURCE, checkpoint=None)
-                )
-    for known in PUBLIC_MODELS:
-        entries.append(
-            ModelEntry(
-                known.hub_id,
-                'coarse',
-                None,
-                known.licence,
-                known.family,
-                checkpoint=None,
-                hub_id=known.hub_id,
-                quantity='metric depth' if known.quantity.metric else 'relative disparity',
-                scenes=known.scenes,
-            )
-        )
-    return entries
 
 
 def architecture(model: str | Path) -> torch.nn.Module:

@@ -79,7 +79,7 @@ def test_a_latent_method_has_lighter_weights(precision: str) -> None:
 def test_a_public_model_has_lighter_weights(tmp_path: Path) -> None:
     transformers = pytest.importorskip('transformers')
     from metric_depth_ros.methods.coarse import Coarse
-    from metric_depth_ros.methods.coarse_models import METRIC_DEPTH
+    from metric_depth_ros.public_models import METRIC_DEPTH
 
     torch.manual_seed(0)
     config = transformers.GLPNConfig(

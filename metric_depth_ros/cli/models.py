@@ -33,9 +33,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _show_all(*, as_json: bool) -> None:
-    from .. import checkpoint
+    from .. import catalogue
 
-    entries = checkpoint.models()
+    entries = catalogue.models()
     if as_json:
         print(json.dumps([dataclasses.asdict(entry) for entry in entries], indent=2))
         return
@@ -48,7 +48,7 @@ def _show_all(*, as_json: bool) -> None:
     for entry in entries:
         if entry.hub_id is not None:
             continue
-        default = ' (default)' if entry.name == checkpoint.SHIPPED_DEFAULT else ''
+        default = ' (default)' if entry.name == catalogue.SHIPPED_DEFAULT else ''
         own.add_row(
             entry.name + default,
             entry.method,

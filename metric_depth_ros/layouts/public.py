@@ -21,8 +21,8 @@ from ..methods.coarse import (
     is_public,
     load_coarse,
 )
-from ..methods.coarse_models import public_model
 from ..methods.unidepth import is_unidepth, load_unidepth
+from ..public_models import public_model
 from .card import (
     CARD,
     FORMAT,

@@ -2,7 +2,7 @@
 
 The image goes through the model's own image processor and network, and what comes out is carried
 to the size of the image, as the model's own post-processing does it; torchvision is not needed.
-What the numbers are, metres or not, depth or disparity, coarse_models.py knows.
+What the numbers are, metres or not, depth or disparity, public_models.py knows.
 
 These networks say one depth for one image; further draws look at it in other ways (looks.py).
 """
@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from ..calibration import Calibration
 from ..errors import MetricDepthError
 from ..looks import Look, looks
+from ..public_models import ARCHITECTURES, METRIC_DEPTH, Quantity, public_model
 from ..types import Conditioning
-from .coarse_models import ARCHITECTURES, METRIC_DEPTH, Quantity, public_model
 
 _CONFIG, _PREPROCESSOR = 'config.json', 'preprocessor_config.json'
 _ZOEDEPTH_PADDING = 3.0  # times the square root of half the side, as its processor pads

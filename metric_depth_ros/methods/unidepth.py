@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from ..looks import Look
+from ..public_models import METRIC_DEPTH
 from ..types import Conditioning
 from .coarse import Coarse, CoarseError
-from .coarse_models import METRIC_DEPTH
 
 _CONFIG = 'config.json'
 _PREFIX = 'UniDepthV'

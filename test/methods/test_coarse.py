@@ -19,17 +19,17 @@ from metric_depth_ros.checkpoint import CheckpointError
 from metric_depth_ros.cli.main import main
 from metric_depth_ros.errors import MetricDepthError
 from metric_depth_ros.methods.coarse import CoarseError
-from metric_depth_ros.methods.coarse_models import (
-    ARCHITECTURES,
-    PUBLIC_MODELS,
-    RELATIVE_DISPARITY,
-    public_model,
-)
 from metric_depth_ros.predictor import (
     CoarseModelError,
     Predictor,
     load_coarse,
     load_predictor,
+)
+from metric_depth_ros.public_models import (
+    ARCHITECTURES,
+    PUBLIC_MODELS,
+    RELATIVE_DISPARITY,
+    public_model,
 )
 from metric_depth_ros.types import Camera, Conditioning, Frame
 
