@@ -13,6 +13,7 @@ from metric_depth_ros.errors import MetricDepthError
 from metric_depth_ros.methods.betterdepth import BetterDepth, BetterDepthConfig
 from metric_depth_ros.training.batch import Batch
 from metric_depth_ros.training.objectives.betterdepth import coded, loss, patch_mask, pre_aligned
+from metric_depth_ros.training.recipe import load_recipe
 from metric_depth_ros.training.suite import load_suite
 from metric_depth_ros.types import CoarseDepth
 
@@ -178,7 +179,9 @@ def test_the_suite_is_the_table_of_the_paper() -> None:
     assert list(rows.values()) == [
         (False, False, False), (True, False, False), (True, True, False), (True, True, True),
     ]  # fmt: skip
-    assert all(recipe.base == 'metricgold-small' for recipe in suite.recipes.values())
+    assert {recipe.base for recipe in suite.recipes.values()} == {
+        load_recipe('betterdepth-small').base
+    }
 
 
 # ---- learning --------------------------------------------------------------------------------
