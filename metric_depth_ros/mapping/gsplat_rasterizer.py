@@ -7,7 +7,6 @@ deviations. `pip install gsplat` brings the package; it compiles its kernels on 
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from .. import geometry
@@ -66,10 +65,3 @@ def rasterize(
     # radii are (1, N) or, in later versions, (1, N, 2).
     radii = meta['radii'].reshape(len(means), -1).amax(1).to(means.dtype)
     return Rendering(seen[0, ..., :3], seen[0, ..., 3], alpha[0, ..., 0], meta['means2d'], radii)
-
-
-def available() -> bool:
-    """Whether a CUDA device and gsplat are there."""
-    from importlib.util import find_spec
-
-    return torch.cuda.is_available() and find_spec('gsplat') is not None
