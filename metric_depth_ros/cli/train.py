@@ -29,6 +29,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         '--minutes', type=float, default=math.inf, help='stop after this long, to be resumed'
     )
+    parser.add_argument(
+        '--tensorboard',
+        action='store_true',
+        help='write OUT/tensorboard, for tensorboard --logdir',
+    )
     parser.set_defaults(run=run)
 
 
@@ -65,6 +70,7 @@ def run(args: argparse.Namespace) -> int:
             frames=args.frames,
             device=find_device(args.device),
             max_minutes=args.minutes,
+            tensorboard=args.tensorboard,
             stop=lambda: interruption.asked,
             show=show,
         )

@@ -5,6 +5,7 @@ A run lives in a folder and can be stopped at any moment:
     out/frames/                     the frames, rendered or read
     out/state.safetensors           weights, their average, optimiser; the step in its metadata
     out/curve.jsonl                 one line every validation: step, loss, accuracy, seconds
+    out/tensorboard/                the same and more for TensorBoard, if asked for
     out/checkpoint/                 the model, written at the end
 
 Everything random in step k comes from a generator seeded by (recipe.seed, k): a run that was
@@ -28,6 +29,7 @@ from ..errors import MetricDepthError
 from ..layouts.latent import begin_with_extra
 from ..methods import METHODS
 from ..nn import latent_folder
+from .board import Board
 from .coarse import MakeCoarse, make_coarse
 from .curve import Curve
 from .data import FramePool
@@ -35,7 +37,7 @@ from .feed import Feed
 from .judging import SetScores, judge_coarse, judge_method
 from .model_card import model_card
 from .recipe import Recipe, Source
-from .run import Run
+from .run import Run, learning_rate
 from .sources import fill_pool, pool_name
 from .validation import NUM_SAMPLES, calibrate, validate
 from .workers import Workers, joined
@@ -61,6 +63,7 @@ def train(
     frames: Path | None = None,
     device: str | torch.device = 'cpu',
     max_minutes: float = math.inf,
+    tensorboard: bool = False,
     stop: Callable[[], bool] = lambda: False,
     show: Callable[[Progress], None] = lambda progress: None,
 ) -> Path | None:
@@ -74,18 +77,21 @@ def train(
         resume: go on from out/state.safetensors; without it, a run that is there is an error.
         frames: folder of the rendered frames, which runs may share; out/frames if None.
         max_minutes: stop after this long, what is done saved, to be resumed.
+        tensorboard: write losses and scores to out/tensorboard, too.
         stop: asked after every step whether to stop there, the state saved, to be resumed.
         show: called often, for a progress bar; in every process.
 
     Raises:
-        MetricDepthError: the folder holds another run, or the data cannot be used.
+        MetricDepthError: the folder holds another run, the data cannot be used, or tensorboard is
+            asked for and not installed.
     """
     deadline = time.monotonic() + 60 * max_minutes
     state_file = out / 'state.safetensors'
     if state_file.exists() and not resume:
         raise MetricDepthError(f'{out} holds a run already: --resume it, or choose another --out')
     out.mkdir(parents=True, exist_ok=True)
-    with joined(torch.device(device)) as workers:
+    board = Board(out / 'tensorboard', enabled=tensorboard)
+    with joined(torch.device(device)) as workers, board:
         pools = _pools(recipe, frames or out / 'frames', workers, deadline, show)
         if pools is None:
             return None
@@ -104,6 +110,10 @@ def train(
             loss = run.step(step, feed)
             step += 1
             curve.add(loss)
+            if workers.first:
+                board.add(
+                    'train', step, {**loss, 'learning_rate': learning_rate(recipe, step - 1)}
+                )
             show(Progress('train', step, recipe.steps, f'loss {loss["loss"]:.4f}'))
             last = step == recipe.steps
             ending = workers.any(time.monotonic() > deadline or stop())
@@ -113,6 +123,7 @@ def train(
                     average, heldout, seed=recipe.seed, training=sources, coarse=coarse
                 )
                 curve.write(step, scores)
+                board.add('heldout', step, scores)
             if workers.first and (step % recipe.save_every == 0 or last or ending):
                 run.save(state_file, step, curve)
             if ending and not last:
