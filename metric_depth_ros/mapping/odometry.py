@@ -36,7 +36,7 @@ class OdometryConfig:
     """Limits of RgbdOdometry.
 
     gates: which pixels count, by depth, std and depth edges; where std is unknown it is taken for
-        a depth sensor's, 1 % of depth.
+        a depth sensor's, 0.5 % of depth.
     pixels: area that images are reduced to; odometry is no more precise on larger ones.
     min_usable: share of pixels that must have depth within the gates.
     min_fitness: share of those that must lie on the surface of the key frame, else it is lost.
@@ -45,12 +45,12 @@ class OdometryConfig:
     max_step_m, max_step_deg: a motion between two frames beyond these is a jump, not a motion.
     """
 
-    gates: Gates = field(default_factory=lambda: Gates(assumed_relative_std=0.01))
+    gates: Gates = field(default_factory=lambda: Gates(assumed_relative_std=0.005))
     pixels: int = 320 * 240
     min_usable: float = 0.05
     min_fitness: float = 0.25
     min_surface: float = 0.6
-    keyframe_fitness: float = 0.8
+    keyframe_fitness: float = 0.9
     max_step_m: float = 1.0
     max_step_deg: float = 45.0
 

@@ -27,6 +27,7 @@ _LEVELS = (20, 15, 10)  # most iterations at a quarter, half and all of the work
 _MIN_POINTS = 200  # fewer pixels in common say nothing about a motion
 _SAME_SURFACE = 0.02  # of depth: two views of one surface differ by less, beside what std allows
 _SAME_SHADE = 0.06  # of full scale, of local contrast
+_SURFACE_OVER_SHADE = 4.0  # light changes with the view and exposure with time, surfaces do not
 _CONTRAST_REACH = 12.0  # pixels; shades are compared with those around them, whatever the exposure
 _SMOOTHING = 1.0  # pixels, against noise and the blocks of JPEG
 _MAX_FEATURES = 1500
@@ -123,7 +124,7 @@ class Agreement:
     @property
     def cost(self) -> float:
         """Of two motions the one of lower cost is the better."""
-        return self.distance + self.shade
+        return _SURFACE_OVER_SHADE * self.distance + self.shade
 
 
 NO_AGREEMENT = Agreement(0.0, 0.0, 1.0, 1.0)
