@@ -111,7 +111,7 @@ class DepthMasterConfig:
         """A network that CPU cores train, aligned to the encoder of the small GRIN."""
         return cls(
             latent=LatentConfig.small(4),
-            gradient_weight=0.3,
+            gradient_weight=3.0,
             encoder='grin-small',
             encoder_width=64,
             working_pixels=128 * 96,
@@ -122,7 +122,7 @@ class DepthMasterConfig:
         """`small`, shrunk to where a test can afford it."""
         return cls(
             latent=LatentConfig.tiny(4),
-            gradient_weight=0.3,
+            gradient_weight=3.0,
             encoder='grin-small',
             encoder_width=64,
             num_samples=2,
