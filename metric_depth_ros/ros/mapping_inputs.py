@@ -93,6 +93,8 @@ class MappingInputs:
         self._queue = queue
         self._warn = warn
         self._camera_info: Any = None
+        self._pending: dict[str, Any] | None = None  # a frame that waits for the first of these
+        self._pending_since_s = 0.0
         capacity = {'image': chosen.image_queue, 'depth': WAITING_DEPTH}
         if chosen.use_uncertainty:
             capacity['uncertainty'] = WAITING_DEPTH
@@ -117,6 +119,11 @@ class MappingInputs:
                 time.monotonic(),
             )
         )
+
+    def lacks_camera_info(self, for_s: float) -> bool:
+        """True if a frame has waited `for_s` seconds for the first camera_info."""
+        waits = self._pending is not None
+        return waits and time.monotonic() - self._pending_since_s >= for_s
 
     def close(self) -> None:
         """Hear nothing more."""
@@ -158,24 +165,31 @@ class MappingInputs:
 
     def _receive_camera_info(self, message: Any) -> None:
         self._camera_info = message
+        if self._pending is not None:
+            self._put(self._pending)
+            self._pending = None
 
     def _receive(self, name: str, message: Any) -> None:
         lost = self._matcher.thrown_away[name]
         stamp = stamp_ns(message.header)
         complete = self._matcher.put(name, stamp, message)
-        if complete is not None:
-            # On a topic of its own it comes before or after, and is the same for every frame.
-            complete['camera_info'] = self._camera_info
-            frame_id = complete['image'].header.frame_id
-            self._queue.put(Observation(stamp, frame_id, complete, time.monotonic()))
+        if complete is not None and self._camera_info is None:
+            self._pending, self._pending_since_s = complete, time.monotonic()
+        elif complete is not None:
+            self._put(complete)
         elif name != 'image' and self._matcher.thrown_away[name] > lost:
             self._warn(self._missing(name, stamp))
+
+    def _put(self, complete: dict[str, Any]) -> None:
+        header = complete['image'].header
+        messages = complete | {'camera_info': self._camera_info}
+        self._queue.put(Observation(stamp_ns(header), header.frame_id, messages, time.monotonic()))
 
     def _missing(self, name: str, stamp: int) -> str:
         """Why a depth or an uncertainty was thrown away."""
         others = [
             f'{self.topics[other]} ({_reach(self._matcher.waiting(other))})'
-            for other in self.topics
+            for other in self._matcher.thrown_away
             if other != name
         ]
         return (
@@ -242,8 +256,6 @@ def frame_and_depth(messages: dict[str, Any]) -> tuple[Frame, DepthPrediction]:
     """
     if 'frame' in messages:
         return messages['frame'], messages['prediction']
-    if messages['camera_info'] is None:
-        raise MetricDepthError('no camera_info so far, expected one on depth/camera_info')
     frame = frame_from_messages(messages['image'], messages['camera_info'])
     depth = depth_from_message(messages['depth'])
     if 'uncertainty' in messages:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 WARNING_PERIOD_S = 5.0
+CAMERA_INFO_PATIENCE_S = 0.5
 IDLE_S = 0.2  # the worker looks up so often when nothing comes
 MAX_SHARE = 0.25  # of the time, that publishing the map may take
 
@@ -166,7 +167,12 @@ class MappingNode(LifecycleNode):
             self.get_logger().warning(text)
 
     def _report(self) -> None:
-        """Once a second: /diagnostics."""
+        """Once a second: /diagnostics, and whether anything is missing altogether."""
+        if self._inputs is not None and self._inputs.lacks_camera_info(CAMERA_INFO_PATIENCE_S):
+            self._warn(
+                'depth/camera_info: 0 messages so far, expected a camera_info for the depth, '
+                'which waits for it'
+            )
         keeper = self.keeper
         status = self.health.status(
             f'{self.get_fully_qualified_name()}: map',
