@@ -106,7 +106,7 @@ class Predictor:
             MetricDepthError: what the method raises on input it cannot take.
         """
         if not self.metric:
-            raise CoarseModelError(_relative_alone(self.name))
+            raise CoarseModelError(_relative_alone(self))
         view = self.view_camera(frame.camera)
         pixels = geometry.view_pixels(view, frame.camera, device=self.device)
         asked = drawn = None
@@ -218,10 +218,11 @@ def _check_coarse(predictor: Predictor, coarse: Predictor | None) -> None:
         )
 
 
-def _relative_alone(name: str) -> str:
+def _relative_alone(predictor: Predictor) -> str:
+    found = 'disparity' if getattr(predictor.method, 'disparity', False) else 'depth'
     return (
-        f'model {name!r} says relative disparity, expected a model of metric depth such as '
-        f'{_COARSE_EXAMPLE}: use it as the coarse model of another, or give its scale in metres'
+        f'model {predictor.name!r} says relative {found}, expected a model of metric depth such '
+        f'as {_COARSE_EXAMPLE}: use it as the coarse model of another, or give its scale in metres'
     )
 
 
@@ -299,7 +300,7 @@ def load_predictor(
         precision=precision,
     )
     if not predictor.metric:
-        raise CoarseModelError(_relative_alone(predictor.name))
+        raise CoarseModelError(_relative_alone(predictor))
     return predictor
 
 
