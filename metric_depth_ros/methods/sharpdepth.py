@@ -13,6 +13,7 @@ is part of training only.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -22,7 +23,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..alignment import align_scale_shift
-from ..depth_codec import LogBase
 from ..errors import MetricDepthError
 from ..looks import looks
 from ..nn.latent import LatentConfig, LatentNetwork, widen
@@ -38,10 +38,10 @@ class SharpDepthConfig:
     """Every choice of the method and of its objective. The defaults are the paper's.
 
     latent: the network; in a checkpoint it lies in the public layout beside this.
-    log_range: metres along z that the codes -1 and 1 stand for, logarithmically, for a denoiser
-        that was trained so, as MetricGold; None for each image's own extremes, linearly, for one
-        of affine-invariant depth, as Lotus.
-    beyond: metres along z from which a sample counts as infinitely far; with log_range only.
+    log_depth: code the logarithm of depth rather than depth itself.
+    beyond: metres along z from which a sample counts as infinitely far.
+    pretraining: learn to be the denoiser that is distilled, from ground truth (Eq. 2), as Lotus
+        once did; then there is neither gate nor coarse depth in the loss.
     gate: e of Eq. 4 everywhere in the place of the difference map: 1 for noise alone (Table 3, A),
         0 for the coarse latents alone (B).
     refinement_time: that the denoiser is told when it refines, as a share of the schedule: 1 is
@@ -59,8 +59,9 @@ class SharpDepthConfig:
     """
 
     latent: LatentConfig = field(default_factory=LatentConfig.stable_diffusion_2)
-    log_range: tuple[float, float] | None = None
-    beyond: float = float('inf')
+    log_depth: bool = False
+    beyond: float = math.inf
+    pretraining: bool = False
     gate: float | None = None
     refinement_time: float = 1.0
     agreement: float = 0.5
@@ -93,13 +94,13 @@ class SharpDepthConfig:
 
     @classmethod
     def small(cls) -> SharpDepthConfig:
-        """On a small MetricGold, whose codes are the logarithm of metric depth."""
+        """On a small network that denoises the logarithm of depth at all times."""
         return cls(
             latent=LatentConfig.small(),
-            log_range=(0.1, 100.0),
+            log_depth=True,
             beyond=80.0,
             refinement_time=0.1,
-            distillation_times=(0.02, 0.1),
+            distillation_times=(0.05, 0.4),
             teacher_decay=0.995,
             working_pixels=128 * 96,
         )
@@ -114,8 +115,8 @@ class SharpDepthConfig:
 class Comparison:
     """A coarse depth beside a teacher's that was fitted to it (Section 4.1).
 
-    quantity: (B, h, w) of the coarse depth, metres or a share of log_range; the teacher's where
-        there is none.
+    quantity: (B, h, w) of the coarse depth, metres or their logarithm; the teacher's where there
+        is none.
     difference: (B, h, w) e, from 0 to 1 in each image; 1 where there is no coarse depth.
     known: (B, h, w) bool, where there is.
     low, high: (B, 1, 1) quantities that the codes -1 and 1 stand for.
@@ -172,7 +173,6 @@ class SharpDepth(nn.Module):
 
     Raises:
         LatentError: the network is not one of image and depth latents.
-        DepthCodecError: the range is none.
     """
 
     Config: ClassVar[type[SharpDepthConfig]] = SharpDepthConfig
@@ -190,10 +190,6 @@ class SharpDepth(nn.Module):
 
     def __init__(self, config: SharpDepthConfig, latent: LatentNetwork | None = None) -> None:
         super().__init__()
-        self.codec: LogBase | None = None
-        if config.log_range is not None:
-            near, far = config.log_range
-            self.codec = LogBase(near, far, far / near)
         self.config = config
         self.latent = LatentNetwork(config.latent) if latent is None else latent
         self.latent.check_channels(2 * self.latent.vae.config.latent_channels, 'SharpDepth')
@@ -213,7 +209,8 @@ class SharpDepth(nn.Module):
         if latent.unet.config.in_channels != wanted:
             widen(latent, wanted)
         method = cls(SharpDepthConfig(**{**vars(config), 'latent': latent.config}), latent)
-        method.distillation = Distillation(latent.unet)
+        if not config.pretraining:
+            method.distillation = Distillation(latent.unet)
         return method
 
     # ---- Section 4.1 -------------------------------------------------------------------------
@@ -231,12 +228,10 @@ class SharpDepth(nn.Module):
         quantity = torch.where(known, quantity, aligned)
         difference = (aligned - quantity).abs()
         difference = difference / _extreme(difference, torch.amax).clamp(min=_SMALLEST)
-        low, high = torch.zeros_like(aligned[:, :1, :1]), torch.ones_like(aligned[:, :1, :1])
-        if self.codec is None:
-            counts = known | ~some
-            nearer, farther = torch.minimum(aligned, quantity), torch.maximum(aligned, quantity)
-            low = _extreme(nearer.where(counts, torch.inf), torch.amin)
-            high = _extreme(farther.where(counts, -torch.inf), torch.amax)
+        counts = known | ~some
+        nearer, farther = torch.minimum(aligned, quantity), torch.maximum(aligned, quantity)
+        low = _extreme(nearer.where(counts, torch.inf), torch.amin)
+        high = _extreme(farther.where(counts, -torch.inf), torch.amax)
         return Comparison(quantity, difference.where(known, 1.0), known, low, high)
 
     def gated(self, comparison: Comparison, noise: Tensor) -> Tensor:
@@ -277,17 +272,23 @@ class SharpDepth(nn.Module):
         agree = comparison.known & (comparison.difference < self.config.agreement)
         few = agree.flatten(1).sum(1)[:, None, None] < 2
         quantity = _fitted(code, comparison.quantity, torch.where(few, comparison.known, agree))
-        if self.codec is None:
-            return torch.where(quantity > 0, quantity, torch.nan)
-        depth = self.codec.decode(quantity)
-        return torch.where(depth < self.config.beyond, depth, torch.inf)
+        depth = quantity.exp() * _SMALLEST if self.config.log_depth else quantity
+        depth = torch.where(depth > 0, depth, torch.nan)
+        return torch.where(depth >= self.config.beyond, torch.inf, depth)
 
-    def _quantity(self, coarse: Tensor) -> Tensor:
-        """What codes are affine in; infinitely far is as far as there is. NaN if unknown."""
-        if self.codec is not None:
-            return self.codec.encode(coarse)
-        farthest = _extreme(coarse.where(coarse.isfinite(), 0), torch.amax)
-        return torch.where(coarse.isposinf(), farthest, coarse)
+    def code_of(self, depth: Tensor, known: Tensor) -> Tensor:
+        """(B, h, w) codes in [-1, 1] of known depth between its extremes; 1 where unknown."""
+        quantity = self._quantity(depth)
+        low = _extreme(quantity.where(known, torch.inf), torch.amin)
+        high = _extreme(quantity.where(known, -torch.inf), torch.amax)
+        unit = (quantity - low) / (high - low).clamp(min=_SMALLEST)
+        return torch.where(known, 2 * unit - 1, 1.0)
+
+    def _quantity(self, depth: Tensor) -> Tensor:
+        """What codes are affine in, above 0; infinitely far is as far as there is."""
+        farthest = _extreme(depth.where(depth.isfinite(), 0), torch.amax)
+        depth = torch.where(depth.isposinf(), farthest, depth)
+        return (depth / _SMALLEST).log() if self.config.log_depth else depth
 
     # ---- inference ---------------------------------------------------------------------------
 
@@ -307,7 +308,7 @@ class SharpDepth(nn.Module):
             gated = self.gated(comparison, of_refinement)
             code = self.latent.decode_depth(self.refine(gated, condition))
         depth = self.to_metres(code, comparison)
-        if self.codec is None:
+        if self.config.beyond == math.inf:
             return torch.where(coarse.isposinf(), torch.inf, depth)
         return depth
 

@@ -23,7 +23,7 @@ from metric_depth_ros.types import Camera, CoarseDepth, Conditioning, Frame
 diffusers = pytest.importorskip('diffusers')
 
 HEIGHT, WIDTH = 32, 64
-LOG = {'log_range': (0.1, 100.0), 'beyond': 80.0}
+LOG = {'log_depth': True, 'beyond': 80.0}
 
 
 @pytest.fixture(scope='module')
@@ -84,11 +84,16 @@ def test_the_difference_map_is_that_of_least_squares(tiny: SharpDepth) -> None:
     assert comparison.code.isfinite().all()
 
 
-def test_codes_of_a_log_range_are_absolute(tiny: SharpDepth) -> None:
-    coarse = torch.tensor([[0.1, 1.0, 10**0.5, 10.0], [100.0, 500.0, torch.inf, 1.0]])[None]
-    expected = torch.tensor([[-1, -1 / 3, 0, 1 / 3], [1, 1, 1, -1 / 3]])[None]
-    found = like(tiny, **LOG).compare(torch.rand(1, 2, 4, generator=seeded()), coarse)
-    torch.testing.assert_close(found.code[0, :, 1:], expected[0, :, 1:], atol=1e-5, rtol=0)
+def test_codes_of_the_logarithm(tiny: SharpDepth) -> None:
+    coarse = torch.tensor([[1.0, 2.0, 4.0, 8.0], [16.0, 16.0, torch.inf, torch.nan]])[None]
+    known = coarse > 0
+    expected = torch.tensor([[-1, -0.5, 0, 0.5], [1, 1, 1, 1]])[None]
+    method = like(tiny, **LOG)
+    torch.testing.assert_close(method.code_of(coarse, known), expected, atol=1e-5, rtol=0)
+    teacher = torch.tensor([[-1, -0.5, 0, 0.5], [1, 1, 1, 0.0]])[None] / 7  # agrees exactly
+    found = method.compare(teacher, coarse)
+    expected[..., -1, -1] = 0  # the teacher's
+    torch.testing.assert_close(found.code, expected, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize('changes', [{}, LOG])

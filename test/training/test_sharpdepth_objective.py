@@ -109,6 +109,23 @@ def test_the_gate_of_settings_a_and_b() -> None:
     torch.testing.assert_close(method.gated(comparison, noise), noise)
 
 
+def test_pretraining_learns_from_the_truth_alone() -> None:
+    method = pretrained(pretraining=True, log_depth=True)
+    assert method.distillation is None
+    optimizer = optimizer_of(method)
+    losses = [step(method, optimizer, seed=i % 2) for i in range(40)]
+    assert set(losses[0]) == {'loss'}
+    assert losses[-2]['loss'] < 0.8 * losses[0]['loss']
+    whole = batch()
+    expected = loss(method, whole, seeded())['loss']
+    assert torch.equal(loss(method, replace(whole, coarse=None), seeded())['loss'], expected)
+    hidden = whole.inside.clone()
+    hidden[:, :, :16] = False
+    other = replace(whole, valid=hidden, ray_distance=whole.ray_distance.where(hidden, torch.nan))
+    assert loss(method, other, seeded())['loss'].isfinite()
+    assert loss(method, other, seeded())['loss'] != expected
+
+
 # ---- gradient and averages -------------------------------------------------------------------
 
 

@@ -1,6 +1,7 @@
 """SharpDepth's objective (Section 4.2): edges of a diffusion model, metres of a coarse depth.
 
-It takes images and a coarse depth, and no ground truth.
+It takes images and a coarse depth, and no ground truth. What it distils has learned from some: for
+small networks, of which nobody has published any, that objective is here too.
 """
 
 from __future__ import annotations
@@ -13,18 +14,22 @@ from ...errors import MetricDepthError
 from ...methods.sharpdepth import Distillation, SharpDepth
 from ..batch import Batch
 
+_SKY_M = 100.0
+
 
 def loss(method: SharpDepth, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
     """Loss of one batch (Eq. 7) and its parts, each a scalar.
 
     Returns:
         'loss', what to minimise; 'sds' (Eq. 5) and 'reconstruction' (Eq. 6), not yet weighted;
-        'difference', the mean of e, which is not minimised.
+        'difference', the mean of e, which is not minimised. In pretraining 'loss' alone.
 
     Raises:
         MetricDepthError: the batch has no coarse depth in metres, or the method no pretrained
             denoiser.
     """
+    if method.config.pretraining:
+        return {'loss': pretraining_loss(method, batch, generator)}
     coarse, distillation = _coarse(batch), _distillation(method)
     latent, config = method.latent, method.config
     distillation.follow(latent.unet, config.teacher_decay)
@@ -78,6 +83,31 @@ def distillation_loss(
         target = latent.original(output, noisy, t).float()
     error = (latents - target).square() * cells
     return 0.5 * error.sum() / (cells.sum() * latents.shape[1]).clamp(min=1)
+
+
+def pretraining_loss(method: SharpDepth, batch: Batch, generator: torch.Generator) -> Tensor:
+    """Denoise the latents of true depth: the first term of Eq. 2, in the scheduler's own words.
+
+    Lotus knows the last time alone. This is for all times, every fourth image at the last: what is
+    distilled with little noise keeps the layout that it is given. Latents whose cell has any pixel
+    without truth do not count; sky does.
+    """
+    latent = method.latent
+    sky = batch.ray_distance.isposinf()
+    known = batch.inside & (batch.valid | sky)
+    depth = torch.where(sky, _SKY_M, batch.ray_distance * batch.rays[:, 2]).where(known, _SKY_M)
+    with torch.no_grad():
+        condition = latent.encode(batch.image)
+        data = latent.encode_depth(method.code_of(depth, known))
+    device = generator.device
+    times = torch.rand(len(data), generator=generator, device=device)
+    t = (times * latent.num_train_steps / 0.75).long().clamp(max=latent.num_train_steps - 1)
+    noise = torch.randn(data.shape, generator=generator, device=device).to(data)
+    t = t.to(data.device)
+    output = latent.predict(latent.add_noise(data, noise, t), t, condition)
+    error = (output.float() - latent.target(data, noise, t).float()).square()
+    cells = -F.max_pool2d(-known[:, None].float(), latent.stride)
+    return (error * cells).sum() / (cells.sum() * data.shape[1]).clamp(min=1)
 
 
 def _coarse(batch: Batch) -> Tensor:
