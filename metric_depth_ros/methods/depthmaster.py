@@ -223,11 +223,8 @@ class DepthMaster(nn.Module):
         there = torch.where(known, coarse.values, 1.0).clamp(config.near, config.far)
         wanted = torch.where(known, there**config.power, torch.nan)
         quantity = fit(code.flatten(), wanted.flatten()).view_as(code)
-        depth = quantity.clamp(min=0) ** (1 / config.power)
-        depth = depth.clamp(min=config.near)
-        return torch.where(depth < config.beyond, depth, torch.inf).where(
-            ~quantity.isnan(), torch.nan
-        )
+        depth = (quantity.clamp(min=0) ** (1 / config.power)).clamp(min=config.near)
+        return torch.where(depth >= config.beyond, torch.inf, depth)
 
     @torch.no_grad()
     def reconstruct(self, code: Tensor) -> Tensor:
