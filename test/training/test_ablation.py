@@ -15,7 +15,7 @@ from metric_depth_ros.training import ablation
 from metric_depth_ros.training.ablation import Bench, Table, ablate
 from metric_depth_ros.training.data import FramePool
 from metric_depth_ros.training.fields import RecipeError
-from metric_depth_ros.training.recipe import Recipe
+from metric_depth_ros.training.recipe import Recipe, load_recipe
 from metric_depth_ros.training.suite import SUITES, Suite, load_suite, merged
 
 FRAMES = {'frames': 8, 'width': 64, 'height': 32, 'scenes': 'indoor', 'seed': 1}
@@ -116,7 +116,7 @@ def test_a_variant_goes_on_from_another(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(ablation, 'train', remember)
     monkeypatch.setattr(Bench, '_sets', lambda *args: {})
     expected = [
-        ('mine-first', 'metricgold-small', 0.01),
+        ('mine-first', load_recipe('depthmaster-small-stage1').base, 0.01),
         ('mine-second', str(tmp_path / 'out' / 'first' / 'checkpoint'), 0.5),
     ]
     for _ in range(2):  # the second time nothing is left to do
