@@ -13,12 +13,15 @@ from metric_depth_ros import checkpoint
 from metric_depth_ros.calibration import Calibration
 from metric_depth_ros.checkpoint import Card
 from metric_depth_ros.errors import MetricDepthError
+from metric_depth_ros.layouts.latent import is_latent
+from metric_depth_ros.methods import METHODS
 from metric_depth_ros.methods.grin import Grin, GrinConfig
 from metric_depth_ros.precision import PRECISIONS, find_precision
 from metric_depth_ros.predictor import Predictor, load_predictor
 from metric_depth_ros.ros import parameters
 from metric_depth_ros.types import Camera, Frame
 
+LATENT = [name for name, kind in METHODS.items() if is_latent(kind)]
 CAMERA = Camera(50, 50, 31.5, 23.5, 64, 48)
 CPU = torch.device('cpu')
 HALVES = {'bf16': torch.bfloat16, 'fp16': torch.float16}
@@ -30,10 +33,28 @@ def frame() -> Frame:
     return Frame(pixels.to(torch.uint8), CAMERA)
 
 
+class Wall(torch.nn.Module):
+    """A coarse model that sees a slanted wall."""
+
+    takes_rays = takes_targets = False
+    working_pixels, multiple_of, num_samples = None, 1, 1
+
+    def draw(self, conditioning, num_samples, generator, *, num_steps=None, targets=None):
+        return 3 + conditioning.rays[:1].expand(num_samples, -1, -1)
+
+
+def coarse_of(method: torch.nn.Module) -> Predictor | None:
+    return Predictor(Wall(), device='cpu') if getattr(method, 'takes_coarse', False) else None
+
+
 def off(method: torch.nn.Module, precision: str) -> float:
     """Mean relative difference that the precision makes to the depth of one frame."""
-    whole = Predictor(copy.deepcopy(method), device='cpu', precision='fp32')(frame())
-    less = Predictor(copy.deepcopy(method), device='cpu', precision=precision)(frame())
+    whole, less = (
+        Predictor(copy.deepcopy(method), device='cpu', precision=name, coarse=coarse_of(method))(
+            frame()
+        )
+        for name in ('fp32', precision)
+    )
     assert (less.depth.dtype, less.std.dtype) == (torch.float32, torch.float32)
     known = torch.isfinite(whole.depth) & torch.isfinite(less.depth)
     assert known.float().mean() > 0.9
@@ -63,17 +84,17 @@ def test_grin_keeps_its_weights_and_computes_in_less(precision: str) -> None:
 
 
 @pytest.mark.parametrize('precision', HALVES)
-def test_a_latent_method_has_lighter_weights(precision: str) -> None:
+@pytest.mark.parametrize('name', LATENT)
+def test_a_latent_method_has_lighter_weights(name: str, precision: str) -> None:
     pytest.importorskip('diffusers')
-    from metric_depth_ros.methods.metricgold import MetricGold, MetricGoldConfig
-
     torch.manual_seed(0)
-    method = MetricGold(replace(MetricGoldConfig.tiny(), working_pixels=64 * 48))
+    kind = METHODS[name]
+    method = kind(replace(kind.Config.tiny(), working_pixels=64 * 48))
     assert find_precision('auto', method, CPU) == torch.float32
     assert find_precision('auto', method, torch.device('cuda')) == torch.float16
     assert 0 < off(method, precision) < {'bf16': 0.05, 'fp16': 0.01}[precision]
-    Predictor(method, device='cpu', precision=precision)
-    assert {p.dtype for p in method.parameters()} == {HALVES[precision]}
+    Predictor(method, device='cpu', precision=precision, coarse=coarse_of(method))
+    assert {p.dtype for p in method.latent.parameters()} == {HALVES[precision]}
 
 
 def test_a_public_model_has_lighter_weights(tmp_path: Path) -> None:
