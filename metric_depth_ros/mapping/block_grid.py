@@ -13,7 +13,8 @@ from .view import MappingError
 
 RESOLUTION = 8  # voxels along the edge of a block
 VOXELS = RESOLUTION**3
-# tsdf, weight and three colours of 4 bytes, and the number of views.
+# What a voxel has, and how many numbers of it; 4 bytes each, the count of views 1 byte.
+ATTRIBUTES = {'tsdf': 1, 'weight': 1, 'color': 3, 'views': 1}
 BYTES_PER_BLOCK = VOXELS * (5 * 4 + 1)
 _FIRST_CAPACITY = 4096
 _KEY_BITS = 21  # of a block's coordinate along one axis, so that three fit into an int64
@@ -46,9 +47,9 @@ class BlockGrid:
         name = f'{self.device.type.upper()}:{self.device.index or 0}'
         try:
             return self._open3d.t.geometry.VoxelBlockGrid(
-                ('tsdf', 'weight', 'color', 'views'),
+                tuple(ATTRIBUTES),
                 (core.float32, core.float32, core.float32, core.uint8),
-                (1, 1, 3, 1),
+                tuple(ATTRIBUTES.values()),
                 voxel_size=self.voxel_size,
                 block_resolution=RESOLUTION,
                 block_count=capacity,
@@ -114,7 +115,8 @@ class BlockGrid:
             into[moved] = values[slots]
 
     def remove(self, blocks: Tensor) -> None:
-        self._grid.hashmap().erase(self._keys(blocks))
+        if len(blocks):  # Open3D refuses none
+            self._grid.hashmap().erase(self._keys(blocks))
 
     def centres(self, blocks: Tensor) -> Tensor:
         """(N, 3) float32 middles of blocks (N, 3), metres in the world."""

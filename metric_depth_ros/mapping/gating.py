@@ -155,7 +155,7 @@ class Weighting:
         if self.range:
             footprint = depth / math.sqrt(camera.fx * camera.fy)
             weight *= (voxel_size / footprint).clamp_max(1.0) ** 2
-        return weight.nan_to_num(0.0)
+        return torch.where(depth.isfinite(), weight, 0.0)
 
 
 def viewing_cosine(depth: Tensor, camera: Camera) -> Tensor:

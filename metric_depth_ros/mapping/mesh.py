@@ -106,8 +106,8 @@ def read_mesh(path: Path) -> Mesh:
         counts = [int(line.split()[2]) for line in header if line.startswith('element')]
         if len(counts) != 2 or header != _header(*counts):
             raise MappingError(f'{path} is no mesh that this program wrote')
-        vertices = np.frombuffer(file.read(counts[0] * _VERTEX.itemsize), dtype=_VERTEX)
-        faces = np.frombuffer(file.read(counts[1] * _FACE.itemsize), dtype=_FACE)
+        vertices = np.fromfile(file, _VERTEX, counts[0])
+        faces = np.fromfile(file, _FACE, counts[1])
     if (len(vertices), len(faces)) != tuple(counts):
         raise MappingError(f'{path} is cut short, expected {counts[1]} triangles')
 

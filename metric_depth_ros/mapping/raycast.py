@@ -10,7 +10,7 @@ from ..types import Camera
 from .block_grid import RESOLUTION, VOXELS, BlockGrid
 
 _REFINEMENTS = 3
-_CAUTION = 0.8  # share of a voxel's distance that is surely free: it was along another ray
+_CAUTION = 0.5  # of a voxel's distance a ray runs on: along another ray it may have been longer
 
 
 def cast(
@@ -24,7 +24,7 @@ def cast(
     """(H, W) float32 depth along z of the first surface seen from in front; NaN where none.
 
     Voxels of weight 0 or less do not exist. Rays run from `near` to `far` metres along z, at most
-    to twice `far` along a slanted ray: by half a block where there is none, else by most of the
+    to twice `far` along a slanted ray: by half a block where there is none, else by half the
     distance that the voxel says, at least by a voxel. Between the last two samples the crossing
     is found by trilinear interpolation and the secant.
 
@@ -39,21 +39,22 @@ def cast(
     depth = torch.full((len(ray),), torch.nan, device=grid.device)
 
     distance, end = near / slope, (far / slope).clamp(max=2 * far)
-    before = torch.full_like(distance, torch.nan)  # sdf of the sample before
-    behind = distance.clone()
+    sdf_before = torch.full_like(distance, torch.nan)
+    before = distance.clone()
+    hit = torch.zeros_like(chosen, dtype=torch.bool)
     active = torch.arange(len(chosen), device=grid.device)
     while len(active):
         at = origin + direction[active] * distance[active, None]
         sdf, in_block = _nearest(grid, at)
-        crossed = (before[active] > 0) & (sdf <= 0)
-        hit = active[crossed]
-        if len(hit):
-            found = _refine(grid, origin, direction[hit], behind[hit], distance[hit])
-            depth[chosen[hit]] = found * slope[hit]
-        before[active], behind[active] = sdf, distance[active]
+        crossed = (sdf_before[active] > 0) & (sdf <= 0)
+        hit[active[crossed]] = True
+        active, sdf, in_block = active[~crossed], sdf[~crossed], in_block[~crossed]
+        sdf_before[active], before[active] = sdf, distance[active]
         known = (_CAUTION * truncation * sdf).nan_to_num(0.0).clamp_min(grid.voxel_size)
         distance[active] += torch.where(in_block, known, RESOLUTION / 2 * grid.voxel_size)
-        active = active[~crossed & (distance[active] <= end[active])]
+        active = active[distance[active] <= end[active]]
+    found = _refine(grid, origin, direction[hit], before[hit], distance[hit])
+    depth[chosen[hit]] = found * slope[hit]
     return depth.reshape(camera.height, camera.width)
 
 
@@ -93,12 +94,14 @@ def _refine(
 
     NaN where the voxels around were not all seen, or do not agree that there is a surface.
     """
-    # The nearest voxel changed sign; the interpolated value may do so up to a voxel beside.
-    low, high = low - grid.voxel_size, high + grid.voxel_size
 
     def sdf(distance: Tensor) -> Tensor:
         return _trilinear(grid, origin + direction * distance[:, None])
 
+    # The nearest voxel changed sign; the interpolated value may do so up to a voxel beside.
+    at_low, at_high = sdf(low), sdf(high)
+    low = torch.where(at_low > 0, low, low - grid.voxel_size)
+    high = torch.where(at_high <= 0, high, high + grid.voxel_size)
     at_low, at_high = sdf(low), sdf(high)
     for _ in range(_REFINEMENTS):
         middle = low + (high - low) * at_low / (at_low - at_high)

@@ -7,34 +7,28 @@ distance to the surface along the viewing ray, cut off at the truncation: positi
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from .. import geometry
 from ..types import Camera
-from .block_grid import RESOLUTION, VOXELS, BlockGrid, blocks_around, is_in
-from .gating import GateCounts, GatedDepth, Gates, Weighting, gate
+from .block_grid import RESOLUTION, BlockGrid, blocks_around, is_in
+from .gating import GateCounts, Gates, Weighting
 from .mesh import Cloud, Mesh, join, read_mesh, write_mesh
+from .observation import Observation
 from .raycast import cast
-from .saving import write_whole
+from .tsdf_state import TsdfState
 from .view import MappingError, View, check_pose
 
 DEFAULT_MAX_BLOCKS = 100_000
 _CHUNK_BLOCKS = 128  # of voxels handled at once: few enough for a CPU's caches
 _CHUNK_BLOCKS_CUDA = 16_384
 _KEPT_AT_LIMIT = 0.9  # so that not every view at the limit has to make room
-_POOL = 16  # pixels of the coarse depth map that finds the blocks in view
-_SURE = 3.0  # standard deviations
 _MAX_VIEWS = 255
-_STATE_VERSION = 1
-_ATTRIBUTES = {'tsdf': 1, 'weight': 1, 'color': 3, 'views': 1}
+_PARTS = 'surface-*.ply'
 _FURTHEST_CAST = 100.0  # metres
 
 
@@ -113,6 +107,8 @@ class TsdfVolume:
         self.carve = carve
         self.overflow = overflow
         self.overflow_parts: list[Path] = []
+        if overflow is not None and any(overflow.glob(_PARTS)):
+            raise MappingError(f'{overflow} has the surface of another map, expected it empty')
         self.views = 0
         self.dropped = 0
         self.refused = 0
@@ -146,107 +142,59 @@ class TsdfVolume:
         Raises:
             MappingError: the pose is so far off that blocks cannot be counted.
         """
-        seen = self._see(view)
-        dropped, refused = 0, 0
-        if seen.gates.used:
+        seen = Observation.of(view, self.gates, self.weighting, self.voxel_size, self.device)
+        dropped = refused = voxels = 0
+        if seen.counts.used:
             dropped, refused = self._make_room(seen)
-        voxels = 0
-        chunk = _CHUNK_BLOCKS if self.device.type == 'cpu' else _CHUNK_BLOCKS_CUDA
-        for slots in self._in_view(seen).split(chunk) if seen.gates.used else ():
-            voxels += self._update(seen, slots)
+            chunk = _CHUNK_BLOCKS if self.device.type == 'cpu' else _CHUNK_BLOCKS_CUDA
+            voxels = sum(self._update(seen, some) for some in self._in_view(seen).split(chunk))
         self.views += 1
         self.dropped += dropped
         self.refused += refused
         return IntegrationReport(
-            seen.gates, voxels, self.num_blocks, self.max_blocks, dropped, refused
+            seen.counts, voxels, self.num_blocks, self.max_blocks, dropped, refused
         )
 
-    def _see(self, view: View) -> _Seen:
-        prediction = view.prediction
-        on_device = type(prediction)(
-            prediction.depth.to(self.device),
-            prediction.std.to(self.device),
-            prediction.camera,
-            prediction.stamp_ns,
-            prediction.frame_id,
-        )
-        gated = gate(on_device, self.gates)
-        weight = self.weighting.of(gated.depth, gated.std, prediction.camera, self.voxel_size)
-        return _Seen(
-            camera=prediction.camera,
-            world_from_camera=view.world_from_camera.to(self.device),
-            depth=gated.depth,
-            table=_pixel_table(gated, weight),
-            colours=view.frame.image.to(self.device).reshape(-1, 3).float(),
-            gates=gated.counts,
-        )
-
-    def _make_room(self, seen: _Seen) -> tuple[int, int]:
+    def _make_room(self, seen: Observation) -> tuple[int, int]:
         """Make the blocks around the surface; how many old ones went and new ones were refused."""
-        points = geometry.unproject(seen.depth, seen.camera).reshape(-1, 3)
-        points = points[points[:, 2].isfinite()].double()
-        rotation, centre = seen.world_from_camera[:3, :3], seen.world_from_camera[:3, 3]
-        world = points @ rotation.T + centre
-        new = self._grid.missing(blocks_around(world, self.truncation, self._grid.block_size))
-        old, _ = self._grid.blocks()
+        grid = self._grid
+        new = grid.missing(blocks_around(seen.surface(), self.truncation, grid.block_size))
+        old, _ = grid.blocks()
         if len(old) + len(new) <= self.max_blocks:
-            self._grid.add(new)
+            grid.add(new)
             return 0, 0
-        both = torch.cat((old, new))
-        distance = (self._grid.centres(both) - centre).norm(dim=-1)
-        kept = torch.zeros(len(both), dtype=torch.bool, device=self.device)
-        kept[distance.topk(max(1, int(_KEPT_AT_LIMIT * self.max_blocks)), largest=False)[1]] = True
-        keep_old, keep_new = kept[: len(old)], kept[len(old) :]
+        distance = (grid.centres(torch.cat((old, new))) - seen.centre).norm(dim=-1)
+        count = max(1, int(_KEPT_AT_LIMIT * self.max_blocks))
+        kept = torch.zeros_like(distance, dtype=torch.bool)
+        kept[distance.topk(count, largest=False).indices] = True
+        keep_old, keep_new = kept.split((len(old), len(new)))
         self._drop(old[~keep_old])
-        self._grid.add(new[keep_new])
+        grid.add(new[keep_new])
         return int((~keep_old).sum()), int((~keep_new).sum())
 
-    def _in_view(self, seen: _Seen) -> Tensor:
+    def _in_view(self, seen: Observation) -> Tensor:
         """(N,) slots of the blocks that the view may say something about."""
         blocks, slots = self._grid.blocks()
-        points = seen.to_camera(self._grid.centres(blocks))
-        distance = points.norm(dim=-1)
-        reach = self._grid.block_size  # more than half a block's diagonal
-        furthest, nearest = seen.coarse_distance()
-        pixels = geometry.project(points, seen.camera)
-        spread = reach * max(seen.camera.fx, seen.camera.fy) / distance.clamp_min(reach)
-        size = pixels.new_tensor((seen.camera.width, seen.camera.height))
-        inside = ((pixels > -spread[:, None]) & (pixels < size + spread[:, None])).all(-1)
-        cell = (pixels / _POOL).nan_to_num(0.0).long()
-        rows, columns = furthest.shape
-        u, v = cell[:, 0].clamp(0, columns - 1), cell[:, 1].clamp(0, rows - 1)
-        # A block that covers more pixels than the coarse map looks around is let pass.
-        limit = torch.where(spread < _POOL, furthest[v, u], furthest.max())
-        chosen = inside & (distance - reach < limit + self.truncation)
-        if not self.carve:
-            near = torch.where(spread < _POOL, nearest[v, u], nearest.min())
-            chosen &= distance + reach > near - self.truncation
-        return slots[chosen | (distance < 2 * reach)]
+        centres, size = self._grid.centres(blocks), self._grid.block_size
+        # A block's size is more than half its diagonal.
+        return slots[seen.may_see(centres, size, self.truncation, empty=self.carve)]
 
-    def _update(self, seen: _Seen, slots: Tensor) -> int:
+    def _update(self, seen: Observation, slots: Tensor) -> int:
         """Fuse the view into the voxels of some slots; how many it could say something about."""
-        world, index = self._grid.voxels(slots)
-        points = seen.to_camera(world)
-        u, v = geometry.project(points, seen.camera).unbind(-1)
-        column, row = u.round(), v.round()  # NaN fails the comparisons
-        inside = (column >= 0) & (column < seen.camera.width)
-        inside &= (row >= 0) & (row < seen.camera.height) & (points[:, 2] > 0)
-        chosen = inside.nonzero()[:, 0]
-        column, row = column[chosen], row[chosen]
-        pixel = (row * seen.camera.width + column).long()
-        inverse, slope_u, slope_v, weight, empty = seen.table.index_select(0, pixel).unbind(-1)
-        # Between pixel centres depth follows the plane around the pixel.
-        inverse = inverse + slope_u * (u[chosen] - column) + slope_v * (v[chosen] - row)
-        points = points[chosen]
-        sdf = (1 / (inverse * points[:, 2]) - 1) * points.norm(dim=-1)  # along the ray
-        sdf /= self.truncation
+        points, voxel = self._grid.voxels(slots)
+        found = seen.sdf(points)
+        sdf = found.distance / self.truncation
         # What is further in front than the truncation is surely empty only beyond the noise.
         # Without that, errors towards the surface would count and those away from it not.
-        kept = (weight > 0) & (sdf >= -1) & ((sdf <= 1) | (sdf > empty / self.truncation))
-        if not self.carve:
-            kept &= sdf <= 1
-        kept = kept.nonzero()[:, 0]
-        self._average(index[chosen[kept]], sdf[kept], weight[kept], seen.colours, pixel[kept])
+        kept = (sdf <= 1) | (found.distance > found.empty) if self.carve else sdf <= 1
+        kept = (kept & (sdf >= -1) & (found.weight > 0)).nonzero()[:, 0]
+        self._average(
+            voxel[found.index[kept]],
+            sdf[kept],
+            found.weight[kept],
+            seen.colours,
+            found.pixel[kept],
+        )
         return len(kept)
 
     def _average(
@@ -345,9 +293,7 @@ class TsdfVolume:
 
     def _drop(self, blocks: Tensor) -> None:
         """Forget blocks (N, 3); write their surface to the overflow folder if there is one."""
-        if not len(blocks):
-            return
-        if self.overflow is not None:
+        if self.overflow is not None and len(blocks):
             mesh = self.mesh()
             # Every cell with a corner in those blocks: none of these can be built any more.
             cell = (mesh.vertices[mesh.triangles].mean(1) / self.voxel_size).floor().long()
@@ -367,24 +313,7 @@ class TsdfVolume:
         Raises:
             MappingError: the file could not be written; what was there before is kept.
         """
-        blocks, slots = self._grid.blocks()
-        arrays = {
-            name: self._grid.values(name).unflatten(0, (-1, VOXELS))[slots].cpu().numpy()
-            for name in _ATTRIBUTES
-        }
-
-        def write(file: BinaryIO) -> None:
-            np.savez(
-                file,
-                version=_STATE_VERSION,
-                voxel_size=self.voxel_size,
-                truncation=self.truncation,
-                views_fused=self.views,
-                blocks=blocks.cpu().numpy().astype(np.int32),
-                **arrays,
-            )
-
-        write_whole(path, write)
+        TsdfState.of(self._grid, self.truncation, self.views).write(path)
 
     @classmethod
     def load(
@@ -403,87 +332,25 @@ class TsdfVolume:
         Raises:
             MappingError: the file is not a whole state of a volume, or has more than max_blocks.
         """
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                state = {name: file[name] for name in file.files}
-            if int(state['version']) != _STATE_VERSION:
-                raise ValueError(f'version {state["version"]}, expected {_STATE_VERSION}')
-            blocks = torch.from_numpy(state['blocks']).long()
-            values = {name: torch.from_numpy(state[name]) for name in _ATTRIBUTES}
-            for name, value in values.items():
-                if value.shape != (len(blocks), VOXELS, _ATTRIBUTES[name]):
-                    raise ValueError(f'{name} of shape {tuple(value.shape)}')
-        except (ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
-            raise MappingError(f'{path} is no saved volume, or is cut short: {error}') from error
-        if len(blocks) > max_blocks:
+        state = TsdfState.read(path)
+        if len(state.blocks) > max_blocks:
             raise MappingError(
-                f'{path} has {len(blocks)} blocks, expected at most {max_blocks}; raise max_blocks'
+                f'{path} has {len(state.blocks)} blocks, expected at most max_blocks, {max_blocks}'
             )
         volume = cls(
-            float(state['voxel_size']),
-            truncation=float(state['truncation']),
+            state.voxel_size,
+            truncation=state.truncation,
             device=device,
             weighting=weighting,
             gates=gates,
             max_blocks=max_blocks,
             carve=carve,
-            overflow=overflow,
         )
-        volume.views = int(state['views_fused'])
-        grid = volume._grid
-        grid.add(blocks.to(grid.device))
-        order, _ = grid.find(blocks.to(grid.device))
-        for name, value in values.items():
-            grid.values(name).unflatten(0, (-1, VOXELS))[order] = value.to(grid.device)
+        volume.views = state.views
+        volume.overflow = overflow
+        volume.overflow_parts = sorted(overflow.glob(_PARTS)) if overflow else []
+        state.fill(volume._grid)
         return volume
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """One view on the device of the map.
-
-    depth: (H, W) metres, NaN where gated. table: (H * W, 5) see _pixel_table. colours: (H * W, 3)
-    float, 0 to 255.
-    """
-
-    camera: Camera
-    world_from_camera: Tensor
-    depth: Tensor
-    table: Tensor
-    colours: Tensor
-    gates: GateCounts
-
-    def to_camera(self, points: Tensor) -> Tensor:
-        """(N, 3) float32 points of the world in the optical frame."""
-        rotation, centre = self.world_from_camera[:3, :3], self.world_from_camera[:3, 3]
-        return (points - centre.float()) @ rotation.float()
-
-    def coarse_distance(self) -> tuple[Tensor, Tensor]:
-        """Furthest and nearest ray distance around every _POOL-th pixel; 0 and inf where none."""
-        ray = geometry.rays(self.camera, device=self.depth.device)
-        distance = self.depth / ray[..., 2]
-        seen = distance.isfinite()
-
-        def pooled(values: Tensor) -> Tensor:
-            cells = F.max_pool2d(values[None], _POOL, ceil_mode=True)
-            return F.max_pool2d(cells, 3, 1, 1)[0]
-
-        furthest = pooled(torch.where(seen, distance, 0.0))
-        return furthest, -pooled(torch.where(seen, -distance, -torch.inf))
-
-
-def _pixel_table(gated: GatedDepth, weight: Tensor) -> Tensor:
-    """(H * W, 5) of every pixel: inverse depth, its slopes along u and v, weight, and how far in
-    front of the surface, in metres, space is surely empty.
-
-    Inverse depth of a plane is linear in the pixels. Slopes are 0 beside pixels without depth.
-    """
-    inverse = 1 / gated.depth
-    slope_u, slope_v = torch.zeros_like(inverse), torch.zeros_like(inverse)
-    slope_u[:, 1:-1] = (inverse[:, 2:] - inverse[:, :-2]) / 2
-    slope_v[1:-1] = (inverse[2:] - inverse[:-2]) / 2
-    slopes = (slope_u.nan_to_num(0.0), slope_v.nan_to_num(0.0))
-    return torch.stack((inverse, *slopes, weight, _SURE * gated.std), -1).reshape(-1, 5)
 
 
 def _tensor(values: Any) -> Tensor:
