@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from ..errors import MetricDepthError
 from ..messages import frame_from_messages
 from ..predictor import Predictor, load_predictor
-from ..types import CameraError
+from ..types import CameraError, DepthPrediction, Frame
 from . import parameters
 from .diagnostics import Health, Throttle
 from .inbox import Delivery, Inbox
@@ -55,6 +56,9 @@ class DepthNode(LifecycleNode):
 
     unconfigured -> `configure` loads the model -> inactive -> `activate` subscribes -> active.
 
+    on_prediction: called with every frame and its depth once they are published, in the worker's
+    thread, by whoever shares this process and wants them uncopied.
+
     Raises:
         ParameterError: a parameter that was given is of the wrong type or not allowed.
     """
@@ -64,6 +68,7 @@ class DepthNode(LifecycleNode):
         self.parameters = parameters.declare(self, parameters.Parameters)
         self.add_on_set_parameters_callback(self._change_parameters)
         self.health = Health()
+        self.on_prediction: Callable[[Frame, DepthPrediction], None] | None = None
         self._throttle = Throttle(WARNING_PERIOD_S)
         self._tracebacks_shown: set[type] = set()
         self._predictor: Predictor | None = None
@@ -113,6 +118,8 @@ class DepthNode(LifecycleNode):
         predictor.seed = chosen.seed
         prediction = select(predictor(frame), chosen)
         outputs.publish(prediction, frame, delivery, chosen)
+        if self.on_prediction is not None:
+            self.on_prediction(frame, prediction)
 
     # What goes wrong
 

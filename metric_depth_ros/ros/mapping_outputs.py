@@ -36,21 +36,16 @@ class MappingOutputs:
     """Publishers of a map. What nobody subscribes to is not computed."""
 
     def __init__(self, node: LifecycleNode, reliability: Any) -> None:
-        from rclpy.qos import DurabilityPolicy, QoSProfile
+        from rclpy.qos import QoSProfile
 
-        once = QoSProfile(depth=10, reliability=reliability)
-        # Whoever comes late gets the last one: the map may have stopped growing.
-        kept = QoSProfile(
-            depth=1, reliability=reliability, durability=DurabilityPolicy.TRANSIENT_LOCAL
-        )
-
-        def publisher(name: str, topic: str, qos: QoSProfile) -> Any:
+        def publisher(name: str, topic: str, depth: int = 1) -> Any:
+            qos = QoSProfile(depth=depth, reliability=reliability)
             return node.create_lifecycle_publisher(type_named(name), topic, qos)
 
-        self._odometry = publisher('nav_msgs/msg/Odometry', 'map/odometry', once)
-        self._path = publisher('nav_msgs/msg/Path', 'map/path', kept)
-        self._points = publisher('sensor_msgs/msg/PointCloud2', 'map/points', kept)
-        self._mesh = _marker_publisher(publisher, kept, node)
+        self._odometry = publisher('nav_msgs/msg/Odometry', 'map/odometry', 10)
+        self._path = publisher('nav_msgs/msg/Path', 'map/path')
+        self._points = publisher('sensor_msgs/msg/PointCloud2', 'map/points')
+        self._mesh = _marker_publisher(publisher, node)
         self._node = node
 
     def listeners(self) -> tuple[int, ...]:
@@ -129,10 +124,10 @@ def marker_of(mesh: Mesh, header: Header) -> Any:
     return marker
 
 
-def _marker_publisher(publisher: Callable[..., Any], qos: Any, node: LifecycleNode) -> Any:
+def _marker_publisher(publisher: Callable[[str, str], Any], node: LifecycleNode) -> Any:
     """None, said once, where visualization_msgs is not installed."""
     try:
-        return publisher('visualization_msgs/msg/Marker', 'map/mesh', qos)
+        return publisher('visualization_msgs/msg/Marker', 'map/mesh')
     except ImportError:
         node.get_logger().warning(
             'map/mesh is not published: visualization_msgs is not installed; map/points is'

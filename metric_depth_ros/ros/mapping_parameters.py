@@ -25,7 +25,7 @@ from .parameters import (
 
 POSE_SOURCES = ('own', 'odometry', 'pose', 'tf')
 WEIGHTINGS = ('uncertainty', 'uniform')
-WHERE_FAST = ('auto', 'on', 'off')
+WHERE_FAST = ('auto', 'always', 'never')  # on and off would be booleans in YAML
 _GROWTH = 1.5  # voxels take half as much again while their memory grows
 
 
@@ -44,8 +44,8 @@ class MappingParameters:
     )
     track_map: str = parameter(
         'auto',
-        'own odometry corrects itself to the map: on, off, or where the map is on CUDA (auto), as '
-        'it has to look at the map at every frame',
+        'own odometry corrects itself to the map, which it has to look at then at every frame: '
+        'always, never, or where the map is on CUDA (auto)',
         choices=WHERE_FAST,
     )
     body_from_camera: str = parameter(
@@ -80,7 +80,7 @@ class MappingParameters:
     qos_publish: str = parameter('reliable', 'reliability of the publishers', choices=PUBLISH_QOS)
 
     device: str = parameter('auto', 'where the map is: auto, cpu, cuda, cuda:1 ...')
-    voxel_size: float = parameter(0.02, 'metres', low=0.001, high=10.0)
+    voxel_size: float = parameter(0.02, 'metres along the edge of a voxel', low=0.001, high=10.0)
     truncation_voxels: float = parameter(
         4.0, 'voxels either side of a surface that are mapped', low=1.0, high=100.0
     )
@@ -104,7 +104,7 @@ class MappingParameters:
         low=0.0001, high=1e9,
     )  # fmt: skip
     weighting: str = parameter(
-        'uncertainty', 'what a pixel counts: by its uncertainty, or all the same',
+        'uncertainty', 'whether a pixel counts by its uncertainty, or all count the same',
         choices=WEIGHTINGS,
     )  # fmt: skip
     min_views: int = parameter(
@@ -113,18 +113,25 @@ class MappingParameters:
 
     splat: str = parameter(
         'auto',
-        'make Gaussians as well: on, off, or where the map is on CUDA (auto)',
+        'make Gaussians as well: always, never, or where the map is on CUDA (auto)',
         choices=WHERE_FAST,
     )
     splat_steps: int = parameter(
         30, 'optimisation steps a key frame, taken while no frame waits', low=0, high=10_000
     )
-    max_gaussians: int = parameter(50_000, 'no more are made than so many', low=1, high=10**8)
-    max_key_frames: int = parameter(
-        100, 'of the Gaussians; beyond it the most redundant one goes', low=1, high=100_000
+    max_gaussians: int = parameter(
+        50_000, 'so many Gaussians are made and no more', low=1, high=10**8
     )
-    key_metres: float = parameter(0.2, 'metres between two key frames', low=0.0, high=1000.0)
-    key_degrees: float = parameter(15.0, 'or degrees between them', low=0.0, high=180.0)
+    max_key_frames: int = parameter(
+        100,
+        'key frames of the Gaussians; beyond so many the most redundant one goes',
+        low=1,
+        high=100_000,
+    )
+    key_metres: float = parameter(
+        0.2, 'metres that the camera moves from key frame to key frame', low=0.0, high=1000.0
+    )
+    key_degrees: float = parameter(15.0, 'or degrees that it turns', low=0.0, high=180.0)
 
     publish_period: float = parameter(
         2.0, 'seconds between two publications of the map; more where that takes long',
@@ -168,7 +175,7 @@ class MappingParameters:
             max_relative_std=self.max_relative_std,
             max_jump=self.max_jump,
         )
-        fast = {'on': True, 'off': False, 'auto': device.type == 'cuda'}
+        fast = {'always': True, 'never': False, 'auto': device.type == 'cuda'}
         splat = SplatSettings(max_gaussians=self.max_gaussians, max_key_frames=self.max_key_frames)
         return MapSettings(
             voxel_size=self.voxel_size,

@@ -30,7 +30,7 @@ def run(name: str, make: Callable[[], Sequence[RunnableNode]], args: list[str] |
 
     Args:
         name: of the program, for what it says on stderr.
-        make: called once ROS is there.
+        make: called once ROS is there. The nodes are started in their order, stopped in reverse.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends loading a model as well
     try:
@@ -60,7 +60,7 @@ def run(name: str, make: Callable[[], Sequence[RunnableNode]], args: list[str] |
         # The frame in hand is finished; whoever is impatient meanwhile gets no traceback.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        for node in nodes:
+        for node in reversed(nodes):
             node.stop()
         rclpy.try_shutdown()
     return 0

@@ -1,4 +1,4 @@
-"""The launch file, by ROS's own launch system where there is one (a distro install)."""
+"""The launch files, by ROS's own launch system where there is one (a distro install)."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ from launch_ros.actions import Node
 PROFILE = 'FASTDDS_DEFAULT_PROFILES_FILE'
 
 
-def launched(repository: Path, **arguments: str) -> tuple[list[Node], LaunchContext]:
-    """The nodes that the launch file starts when it is given `arguments`."""
+def launched(
+    repository: Path, file: str = 'depth', **arguments: str
+) -> tuple[list[Node], LaunchContext]:
+    """The nodes that a launch file starts when it is given `arguments`."""
     description = get_launch_description_from_python_launch_file(
-        str(repository / 'launch' / 'depth.launch.py')
+        str(repository / 'launch' / f'{file}.launch.py')
     )
     context = LaunchContext()
     context.launch_configurations.update(arguments)
@@ -66,3 +68,32 @@ def test_rviz_is_started_on_request_with_the_same_topics(repository: Path) -> No
     # after the executable, which need not be installed here
     words = [''.join(part.perform(context) for part in word) for word in rviz.cmd[1:5]]
     assert words == ['-d', str(repository / 'config' / 'depth.rviz'), '-f', 'lens']
+
+
+def test_mapping_starts_both_nodes_on_the_given_topics(repository: Path) -> None:
+    nodes, _ = launched(
+        repository, 'mapping', image='/cam/image', poses='odometry', odom='/robot/odom'
+    )
+    assert [node.node_executable for node in nodes] == ['depth_node', 'mapping_node']
+    for node in nodes:
+        assert ('image', '/cam/image') in node.expanded_remapping_rules
+        assert ('odom', '/robot/odom') in node.expanded_remapping_rules
+
+
+def test_mapping_composed_is_one_process(repository: Path) -> None:
+    (node,), _ = launched(repository, 'mapping', composed='true', namespace='head')
+    assert node.node_executable == 'depth_and_mapping'
+    assert node.expanded_node_namespace == '/head'
+
+
+@pytest.mark.parametrize(
+    ('consumer', 'remapping'),
+    [
+        ('nvblox', ('camera_0/depth/image', 'depth/image')),
+        ('rtabmap', ('rgb/image', '/cam/image')),
+        ('depth_image_proc', ('rgb/camera_info', 'depth/camera_info')),
+    ],
+)
+def test_handover(repository: Path, consumer: str, remapping: tuple[str, str]) -> None:
+    nodes, _ = launched(repository, 'handover', to=consumer, image='/cam/image')
+    assert all(remapping in node.expanded_remapping_rules for node in nodes)

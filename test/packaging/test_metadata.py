@@ -94,6 +94,7 @@ def test_commands_of_pip_are_those_of_colcon(
     ]
     assert sorted(of_pip) == sorted(of_colcon)
     assert sorted(of_pip) == [
+        ('depth_and_mapping', 'cli.depth_and_mapping'),
         ('depth_node', 'cli.node'),
         ('mapping_node', 'cli.mapping_node'),
         ('metric-depth', 'cli.main'),
