@@ -5,7 +5,9 @@ ros2 launch metric_depth_ros handover.launch.py to:=rtabmap image:=/camera/image
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
 
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
@@ -15,8 +17,7 @@ from launch_ros.actions import Node
 IMAGE, DEPTH, CAMERA_INFO = 'image', 'depth/image', 'depth/camera_info'
 
 
-@dataclass(frozen=True)
-class Consumer:
+class Consumer(NamedTuple):  # a dataclass looks for its module, which launch does not register
     """One node of another package.
 
     topics: what it subscribes to -> what we publish, or IMAGE. frames: its parameter for a frame
@@ -26,8 +27,8 @@ class Consumer:
     package: str
     executable: str
     topics: dict[str, str]
-    parameters: dict[str, str | bool | int] = field(default_factory=dict)
-    frames: dict[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, bool | int] = MappingProxyType({})
+    frames: Mapping[str, str] = MappingProxyType({})
 
 
 # depth/camera_info serves for the image too: it has its stamp, its size and its camera.
@@ -103,7 +104,7 @@ def nodes(context: LaunchContext) -> list[Node]:
             executable=consumer.executable,
             namespace=LaunchConfiguration('namespace'),
             parameters=[
-                consumer.parameters,
+                dict(consumer.parameters),
                 {theirs: LaunchConfiguration(ours) for theirs, ours in consumer.frames.items()},
                 {'use_sim_time': LaunchConfiguration('use_sim_time')},
             ],
