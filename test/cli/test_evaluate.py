@@ -116,6 +116,31 @@ def test_the_error_bar_is_fitted_and_kept(
         assert torch.equal(tensor, new.method.state_dict()[name])
 
 
+def test_the_error_bar_of_a_refiner_has_a_part_for_its_coarse_depth(
+    model: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip('diffusers')
+    from metric_depth_ros.methods.sharpdepth import SharpDepth, SharpDepthConfig
+
+    torch.manual_seed(0)
+    refiner, fitted = tmp_path / 'refiner', tmp_path / 'fitted'
+    card = checkpoint.Card('refiner', 'Apache-2.0', 'test')
+    checkpoint.save(refiner, SharpDepth(SharpDepthConfig.tiny()), card)
+    manifest = write_manifest(tmp_path / 'data', 4)
+    command = [
+        'evaluate',
+        '--data',
+        str(manifest),
+        '--model',
+        str(refiner),
+        '--coarse',
+        str(model),
+    ]
+    assert main([*command, '--samples', '2', '--fit-calibration', str(fitted)]) == 0
+    assert checkpoint.load(refiner).card.calibration.std_coarse == 0
+    assert checkpoint.load(fitted).card.calibration.std_coarse > 0
+
+
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
