@@ -100,6 +100,7 @@ class SharpDepthConfig:
             log_depth=True,
             beyond=80.0,
             refinement_time=0.1,
+            reconstruction_weight=0.5,
             distillation_times=(0.05, 0.4),
             teacher_decay=0.995,
             working_pixels=128 * 96,
