@@ -38,6 +38,7 @@ class Player:
         self.infos = publisher(CameraInfo, 'depth/camera_info')
         self.odometry = publisher(Odometry, 'odom')
         self.poses = publisher(PoseStamped, 'pose')
+        self.infos_of_camera = publisher(CameraInfo, 'camera_info')
 
     def header(self, stamp_ns: int, frame_id: str) -> Any:
         from builtin_interfaces.msg import Time
@@ -52,12 +53,17 @@ class Player:
         stamp_ns = view.frame.stamp_ns if stamp_ns is None else stamp_ns
         header = self.header(stamp_ns, view.frame.frame_id)
         depth, std = depth_fields(view.prediction.depth), depth_fields(view.prediction.std)
-        info = camera_info_fields(view.frame.camera)
-        self.infos.publish(rclpy_message(info, header, msg))
+        self.infos.publish(self.camera_info(view))
         if image:
             self.images.publish(rclpy_message(image_fields(view.frame.image), header, msg))
         self.depths.publish(rclpy_message(depth, header, msg))
         self.stds.publish(rclpy_message(std, header, msg))
+
+    def camera_info(self, view: View) -> Any:
+        from sensor_msgs import msg
+
+        header = self.header(view.frame.stamp_ns, view.frame.frame_id)
+        return rclpy_message(camera_info_fields(view.frame.camera), header, msg)
 
     def send_odometry(
         self,
@@ -79,7 +85,9 @@ class Player:
 class MapRig(Player):
     """One MappingNode and one client in an executor that spins in a thread of its own."""
 
-    def __init__(self, context: Any, namespace: str, overrides: dict[str, Any]) -> None:
+    def __init__(
+        self, context: Any, namespace: str, overrides: dict[str, Any], direct: bool
+    ) -> None:
         import rclpy
         from diagnostic_msgs.msg import DiagnosticArray
         from nav_msgs.msg import Odometry, Path
@@ -108,13 +116,14 @@ class MapRig(Player):
         self._listen(Log, '/rosout', qos_profile_rosout_default)
         self._save = self.client.create_client(Trigger, 'mapping_node/save')
         self.node = MappingNode(
+            direct=direct,
             context=context,
             namespace=namespace,
             parameter_overrides=[Parameter(name, value=v) for name, v in overrides.items()],
         )
-        self._executor = SingleThreadedExecutor(context=context)
+        self.executor = SingleThreadedExecutor(context=context)
         for node in (self.client, self.node):
-            self._executor.add_node(node)
+            self.executor.add_node(node)
         self._closing = False
         self._spinning = threading.Thread(target=self._spin, daemon=True)
         self._spinning.start()
@@ -122,7 +131,7 @@ class MapRig(Player):
     def _spin(self) -> None:
         # Not `spin`: a shut-down executor may still want to wake the thread that spins it.
         while not self._closing:
-            self._executor.spin_once(0.05)
+            self.executor.spin_once(0.05)
 
     def _listen(self, kind: type, topic: str, qos: Any) -> None:
         self.client.create_subscription(kind, topic, self.received[topic].append, qos)
@@ -142,7 +151,7 @@ class MapRig(Player):
         self.node.stop()
         self._closing = True
         self._spinning.join()
-        self._executor.shutdown()
+        self.executor.shutdown()
         self.node.destroy_node()
         self.client.destroy_node()
 

@@ -37,10 +37,10 @@ SETTINGS = {
 def make_rig(ros_context: Any, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
     rigs = []
 
-    def make(**overrides: Any) -> MapRig:
+    def make(*, direct: bool = False, **overrides: Any) -> MapRig:
         name = ''.join(c if c.isalnum() else '_' for c in request.node.name).strip('_')
         parameters = SETTINGS | {'folder': str(tmp_path / 'maps')} | overrides
-        rigs.append(MapRig(ros_context, f'/{name}_{len(rigs)}', parameters))
+        rigs.append(MapRig(ros_context, f'/{name}_{len(rigs)}', parameters, direct))
         return rigs[-1]
 
     yield make
@@ -233,6 +233,46 @@ def test_clean_up_saves_and_the_next_map_is_another(
     folders = sorted((tmp_path / 'maps').iterdir())
     stamps = [read_trajectory(folder / 'trajectory.txt').stamps_ns for folder in folders]
     assert stamps == [(1_000_000_000,), (1_100_000_000,)]
+
+
+def test_depth_node_in_the_same_process_hands_over(
+    make_rig: Make, corner_view: Views, model_folder: Path
+):
+    from rclpy.parameter import Parameter
+
+    from metric_depth_ros.ros.depth_node import DepthNode
+
+    # What a random model says is no depth to gate by.
+    loose = {'max_depth': 1000.0, 'max_relative_std': 1e9, 'max_jump': 1e9, 'voxel_size': 5.0}
+    rig = make_rig(direct=True, poses='pose', **loose)
+    overrides = {'model': str(model_folder), 'device': 'cpu', 'qos_subscribe': 'reliable'}
+    depth = DepthNode(
+        context=rig.node.context,
+        namespace=rig.namespace,
+        parameter_overrides=[Parameter(name, value=v) for name, v in overrides.items()],
+    )
+    predicted, fused = [], []
+    depth.on_prediction = lambda frame, prediction: (
+        predicted.append(prediction),
+        rig.node.hand_over(frame, prediction),
+    )
+    rig.executor.add_node(depth)
+    assert rig.node.start()
+    add = rig.node.keeper.add
+    rig.node.keeper.add = lambda *one: (fused.append(one[1]), add(*one))[1]
+    try:
+        assert depth.start()
+        rig.wait(rig.images.get_subscription_count)
+        view = corner_view(0)
+        rig.infos_of_camera.publish(rig.camera_info(view))
+        rig.send_pose(view)
+        rig.send_frame(view)
+        rig.wait(lambda: fused)
+        rig.wait(lambda: rig.count('received') == 1)
+        assert fused[0] is predicted[0]
+        assert rig.depths.get_subscription_count() == 0
+    finally:
+        depth.stop()
 
 
 @pytest.mark.parametrize(
