@@ -26,6 +26,7 @@ from .parameters import (
 POSE_SOURCES = ('own', 'odometry', 'pose', 'tf')
 WEIGHTINGS = ('uncertainty', 'uniform')
 WHERE_FAST = ('auto', 'always', 'never')  # on and off would be booleans in YAML
+_POSES_KEPT = 2000  # of each body: ten seconds at 200 Hz
 _GROWTH = 1.5  # voxels take half as much again while their memory grows
 
 
@@ -158,7 +159,7 @@ class MappingParameters:
 
     def pose_limits(self) -> PoseLimits:
         """What a pose must be to be believed."""
-        return PoseLimits(self.max_pose_gap, self.max_pose_age, self.max_pose_jump)
+        return PoseLimits(self.max_pose_gap, self.max_pose_age, self.max_pose_jump, _POSES_KEPT)
 
     def map_settings(self, device: torch.device, overflow: Path) -> MapSettings:
         """What the map is made with.

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from metric_depth_ros.mapping import View
 from metric_depth_ros.mapping.mesh import read_mesh
 from metric_depth_ros.mapping.trajectory import read_trajectory
 
-from .mapping_rig import MapRig, Player, points_of
+from .mapping_rig import MapRig, Player, points_of, type_named
 
 Views = Callable[[int], View]
 Make = Callable[..., MapRig]
@@ -130,6 +131,46 @@ def test_poses_of_another_body_need_its_camera(make_rig: Make, corner_view: View
     rig.send_odometry(view, child='base_link')
     rig.wait(lambda: rig.received['map/odometry'])
     assert place(rig.received['map/odometry'][0].pose.pose) == pytest.approx([0.1, 0, -0.2])
+
+
+def test_poses_from_transforms(make_rig: Make, corner_view: Views):
+    tf2_msgs = pytest.importorskip('tf2_msgs.msg')
+    from rclpy.qos import DurabilityPolicy, QoSProfile
+
+    from metric_depth_ros.messages.poses import transform_message
+
+    rig = make_rig(poses='tf', map_frame='odom').start()
+    static = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    topics = {
+        topic: rig.client.create_publisher(tf2_msgs.TFMessage, topic, qos)
+        for topic, qos in (('/tf', 10), ('/tf_static', static))
+    }
+    rig.wait(lambda: all(p.get_subscription_count() for p in topics.values()))
+    mounting = torch.eye(4, dtype=torch.float64)
+    mounting[:3, 3] = torch.tensor([0.1, 0.0, -0.2])
+
+    def send(topic: str, pose: torch.Tensor, stamp_ns: int, parent: str, child: str) -> None:
+        header = rig.header(stamp_ns, parent)
+        transform = transform_message(pose, header, child, type_named)
+        topics[topic].publish(tf2_msgs.TFMessage(transforms=[transform]))
+
+    send('/tf_static', mounting, 0, 'base_link', 'camera')
+    view = corner_view(0)
+    rig.send_frame(view)
+    for stamp_ns in (900_000_000, 1_100_000_000):
+        send('/tf', view.world_from_camera, stamp_ns, 'odom', 'base_link')
+    rig.wait(lambda: rig.received['map/odometry'])
+    message = rig.received['map/odometry'][0]
+    assert place(message.pose.pose) == pytest.approx([0.1, 0, -0.2])
+    assert message.header.frame_id == 'odom'
+
+
+def test_tf_without_its_messages_is_refused(make_rig: Make):
+    if find_spec('tf2_msgs') is not None:
+        pytest.skip('tf2_msgs is installed')
+    rig = make_rig(poses='tf')
+    assert not rig.node.start()
+    rig.wait_for_warning('cannot begin a map', 'tf2_msgs is not installed', 'expected own')
 
 
 def test_poses_that_never_match_in_time(make_rig: Make, corner_view: Views):
