@@ -30,8 +30,9 @@ PRECISIONS = (AUTO, *_TYPES)
 def find_precision(precision: str, method: nn.Module, device: torch.device) -> torch.dtype:
     """The type of numbers called `precision`.
 
-    'auto' is fp32, but fp16 for latent methods on CUDA: Stable Diffusion, Marigold and Lotus are
-    used so, and fp32 takes twice the memory.
+    'auto' is fp32, but fp16 for latent methods on CUDA: Marigold's authors publish their network
+    so, as Stable Diffusion's do, and fp32 takes twice the memory. A network whose weights are of
+    half precision already is left as it is.
 
     Raises:
         MetricDepthError: there is none of that name.
@@ -42,8 +43,12 @@ def find_precision(precision: str, method: nn.Module, device: torch.device) -> t
         )
     if precision != AUTO:
         return _TYPES[precision]
-    latent = isinstance(_network(method), LatentNetwork)
-    return torch.float16 if latent and device.type == 'cuda' else torch.float32
+    network = _network(method)
+    if network is None:
+        return torch.float32
+    own = next(network.parameters()).dtype
+    latent = isinstance(network, LatentNetwork)
+    return torch.float16 if own == torch.float32 and latent and device.type == 'cuda' else own
 
 
 def convert(method: nn.Module, dtype: torch.dtype) -> None:

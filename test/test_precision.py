@@ -95,6 +95,8 @@ def test_a_latent_method_has_lighter_weights(name: str, precision: str) -> None:
     assert 0 < off(method, precision) < {'bf16': 0.05, 'fp16': 0.01}[precision]
     Predictor(method, device='cpu', precision=precision, coarse=coarse_of(method))
     assert {p.dtype for p in method.latent.parameters()} == {HALVES[precision]}
+    assert find_precision('auto', method, CPU) == HALVES[precision]  # left as it is
+    assert find_precision('fp32', method, CPU) == torch.float32
 
 
 def test_a_public_model_has_lighter_weights(tmp_path: Path) -> None:
