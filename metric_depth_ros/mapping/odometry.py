@@ -29,6 +29,7 @@ from .view import MappingError, check_pose
 Model = Callable[[Camera, Tensor], Tensor]
 
 _SAME_MODEL = 0.1  # metres: further than this the map does not correct a motion
+_SAME_COLOURS = 0.03  # more difference of shade than this, and it has slid along a plain wall
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class OdometryConfig:
     min_usable: share of pixels that must have depth within the gates.
     min_fitness: share of those that must lie on the surface of the key frame, else it is lost.
     min_surface: the same share of only those that the key frame sees too.
-    keyframe_fitness: below it the frame becomes the next key frame.
+    keyframe_overlap: a frame that has less in common with the key frame becomes the next one.
     max_step_m, max_step_deg: a motion between two frames beyond these is a jump, not a motion.
     """
 
@@ -50,12 +51,12 @@ class OdometryConfig:
     min_usable: float = 0.05
     min_fitness: float = 0.25
     min_surface: float = 0.6
-    keyframe_fitness: float = 0.9
+    keyframe_overlap: float = 0.9
     max_step_m: float = 1.0
     max_step_deg: float = 45.0
 
     def __post_init__(self) -> None:
-        for name in ('min_usable', 'min_fitness', 'min_surface', 'keyframe_fitness'):
+        for name in ('min_usable', 'min_fitness', 'min_surface', 'keyframe_overlap'):
             value = getattr(self, name)
             if not 0 <= value <= 1:
                 raise MappingError(f'{name} is {value}, expected 0 to 1')
@@ -202,7 +203,10 @@ class RgbdOdometry:
         return ''
 
     def _correct_to_model(self, image: DepthImage, found: Registration) -> Registration:
-        """The same motion corrected to the map, if the key frame's image agrees no less then."""
+        """The same motion corrected to the map, if the key frame's colours agree no less then.
+
+        Its depth is not asked again: the map is made of many frames and knows better.
+        """
         if self._model is None or self._keyframe is None:
             return found
         pose = self._keyframe.world_from_camera @ found.target_from_source
@@ -217,7 +221,8 @@ class RgbdOdometry:
             return found
         motion = found.target_from_source @ correction
         corrected = Registration(motion, agreement(image, self._keyframe.image, motion))
-        return corrected if corrected.agreement.cost < 1.05 * found.agreement.cost else found
+        slid = corrected.agreement.shade > found.agreement.shade + _SAME_COLOURS
+        return found if slid or self._doubt(corrected) else corrected
 
     def _advance(
         self, frame: Frame, image: DepthImage, found: Registration, elapsed_ns: int
@@ -228,7 +233,7 @@ class RgbdOdometry:
         self._step_ns = elapsed_ns
         self._pose, self._stamp_ns, self.lost = pose, frame.stamp_ns, 0
         fitness = found.agreement.fitness
-        promoted = fitness < self.config.keyframe_fitness
+        promoted = found.agreement.overlap < self.config.keyframe_overlap
         if promoted:
             self._keyframe = _Keyframe(image, pose)
         return Tracked(pose, fitness, ok=True, keyframe=promoted)

@@ -1,8 +1,9 @@
 """How the camera moved between two images with depth: Open3D's tensor odometry, from many guesses.
 
 Direct alignment only finds the motion nearest to its guess, so several are refined, by geometry
-alone (point to plane, KinectFusion, Newcombe et al. 2011) and by geometry and colour (hybrid,
-Park et al. 2017), and the motion under which the two images agree best is taken. A guess that
+and colour (hybrid, Park et al. 2017) and by one of them alone (point to plane, Newcombe et al.
+2011, or intensity, Steinbruecker et al. 2011, where depth is noisy), and the motion under which
+the two images agree best is taken. A guess that
 needs no closeness comes from matched features (SIFT, Lowe 2004) and their depth.
 """
 
@@ -107,13 +108,15 @@ class Agreement:
 
     overlap: share of the source's pixels with depth that fall on such of the target. surface:
         share of those that lie where the target's surface is. distance: mean distance from it,
-        cut off at 1, what one surface may differ by. shade: mean difference of local contrast
-        where both see one surface, 0 (same) to 1.
+        cut off at 1, what one surface may differ by. precision: how much less than noisy depth may
+        differ, 1 for the best of sensors and towards 0 the larger std is. shade: mean difference
+        of local contrast where both see one surface, 0 (same) to 1.
     """
 
     overlap: float
     surface: float
     distance: float
+    precision: float
     shade: float
 
     @property
@@ -124,10 +127,10 @@ class Agreement:
     @property
     def cost(self) -> float:
         """Of two motions the one of lower cost is the better."""
-        return _SURFACE_OVER_SHADE * self.distance + self.shade
+        return _SURFACE_OVER_SHADE * self.precision * self.distance + self.shade
 
 
-NO_AGREEMENT = Agreement(0.0, 0.0, 1.0, 1.0)
+NO_AGREEMENT = Agreement(0.0, 0.0, 1.0, 1.0, 1.0)
 
 
 def agreement(source: DepthImage, target: DepthImage, target_from_source: Tensor) -> Agreement:
@@ -154,6 +157,7 @@ def agreement(source: DepthImage, target: DepthImage, target_from_source: Tensor
         overlap=int(both.sum()) / count,
         surface=int(same.sum()) / int(both.sum()),
         distance=float(distance.clamp(max=1).mean()),
+        precision=float((_SAME_SURFACE * expected / tolerance)[both].mean()),
         shade=float((shade / _SAME_SHADE).clamp(max=1).mean()) if len(shade) else 1.0,
     )
 
@@ -169,9 +173,9 @@ class Registration:
 def register(source: DepthImage, target: DepthImage, guesses: Iterable[Tensor]) -> Registration:
     """The best motion that any of the guesses leads to.
 
-    Once geometry alone and geometry with colour lead from one guess to the same motion, no
-    further guess is tried. A guess that Open3D cannot refine (too little in common, a degenerate
-    scene) stands for itself.
+    Once two methods lead from one guess to the same motion, no further guess is tried. A guess
+    stands for itself too: Open3D may have no solution (too little in common, a degenerate scene),
+    and noisy depth may lead away from a good one.
 
     Args:
         source, target: of one camera. guesses: (4, 4) float64 target_from_source, likeliest first.
@@ -179,7 +183,7 @@ def register(source: DepthImage, target: DepthImage, guesses: Iterable[Tensor]) 
     best = Registration(torch.eye(4, dtype=torch.float64), NO_AGREEMENT)
     for guess in guesses:
         refined = list(_refine(source, target, guess))
-        for motion in refined or [guess]:
+        for motion in [guess, *refined]:
             found = Registration(motion, agreement(source, target, motion))
             best = min(best, found, key=lambda each: each.agreement.cost)
         if len(refined) == 2 and _alike(*refined) and best.agreement.fitness > 0:
@@ -199,10 +203,17 @@ def _alike(first: Tensor, second: Tensor) -> bool:
 
 
 def _refine(source: DepthImage, target: DepthImage, guess: Tensor) -> Iterator[Tensor]:
-    for method in ('PointToPlane', 'Hybrid'):
+    for method in _methods(source):
         motion = _odometry(source, target, guess, method)
         if motion is not None:
             yield motion
+
+
+def _methods(source: DepthImage) -> tuple[str, str]:
+    """Geometry alone only where depth is precise: waves in it would be taken for motion."""
+    noise = float((source.std / source.depth).nanmedian())
+    precise = noise < _SAME_SURFACE / 2
+    return ('PointToPlane', 'Hybrid') if precise else ('Intensity', 'Hybrid')
 
 
 def _odometry(source: DepthImage, target: DepthImage, guess: Tensor, method: str) -> Tensor | None:
