@@ -32,7 +32,9 @@ def model_card(
     curve: list[dict[str, float]],
 ) -> str:
     """Markdown. Every figure in it comes from the arguments."""
-    parameters = sum(p.numel() for p in method.parameters())
+    unpublished = tuple(f'{name}.' for name in getattr(method, 'TRAINING_ONLY', ()))
+    published = [p for name, p in method.named_parameters() if not name.startswith(unpublished)]
+    parameters = sum(p.numel() for p in published)
     seconds = sum(line['seconds'] for line in curve)
     sources = '\n'.join(f'- {source.describe()}' for source in recipe.data)
     fields = '\n'.join(f'{k}: {v}' for k, v in dataclasses.asdict(recipe).items())
