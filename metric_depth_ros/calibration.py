@@ -43,7 +43,8 @@ class Calibration:
 
     std_scale and std_coarse have no unit, std_floor and std_single are metres per metre of depth.
     Disagreement is with the coarse depth, of methods that refine one. A single sample leaves no
-    spread to look at: std_single is the model's usual relative error, which stands for the hypot.
+    spread to look at: std_single, the model's usual relative error beside its disagreement, stands
+    for spread and floor.
 
     range_depths, range_factors: the range factor at some depths, metres, growing; linear in
         log depth between them, constant beyond.
@@ -96,9 +97,11 @@ class Calibration:
         Args:
             coarse: (h, w), what the method refined.
         """
+        differs = disagreement(depth, coarse)
         if samples.shape[0] == 1:
-            return self._std(depth, self.std_single * depth)
-        return self.of_spread(depth, spread(depth, samples), disagreement(depth, coarse))
+            plain = torch.hypot(self.std_single * depth, self.std_coarse * differs)
+            return self._std(depth, plain)
+        return self.of_spread(depth, spread(depth, samples), differs)
 
     def of_spread(
         self, depth: Tensor, spread: Tensor, disagreement: Tensor | None = None
@@ -228,14 +231,17 @@ def fit_calibration(
             uneven = _weighted_quantiles(sigmas / _quantile(sigmas, ONE_SIGMA), hats, ONE_SIGMA)
             numbers[4:] += uneven.log() / 2  # half, as neighbours share the pixels between
         scale = _quantile(error / log_shape().exp(), ONE_SIGMA)
+        std_coarse = scale * float(coarse_ratio())
+        left = (error / log_factor().exp()).square() - (std_coarse * differs).square()
+        single = max(_quantile(left, ONE_SIGMA), _SMALLEST_ERROR**2)
         return Calibration(
             std_scale=scale,
             std_floor=scale * float(ratio()),
-            std_single=_quantile(error / log_factor().exp(), ONE_SIGMA),
+            std_single=math.sqrt(single),
             range_depths=_RANGE_DEPTHS,
             range_factors=tuple(numbers[4:].exp().tolist()),
             edge_power=float(numbers[1].square()),
-            std_coarse=scale * float(coarse_ratio()),
+            std_coarse=std_coarse,
         )
 
 

@@ -167,6 +167,8 @@ def test_disagreement_widens_the_error_bar() -> None:
     std = calibration.std(depth, samples, coarse)
     torch.testing.assert_close(std, torch.full((1, 1), 13.0))  # hypot(3 * 1, 2 * 2, 8 * 1.5)
     torch.testing.assert_close(calibration.std(depth, samples), torch.full((1, 1), 5.0))
+    alone = replace(calibration, std_single=2.5).std(depth, depth[None], coarse)
+    torch.testing.assert_close(alone, torch.full((1, 1), 13.0))  # hypot(2.5 * 2, 8 * 1.5)
 
 
 def test_fit_finds_how_far_to_trust_the_coarse_depth() -> None:
@@ -181,6 +183,9 @@ def test_fit_finds_how_far_to_trust_the_coarse_depth() -> None:
     fitted = replace(fit_calibration(depth, spread, none, truth, differs), edge_power=0.0)
     std = fitted.of_spread(depth[None], spread[None], differs[None])[0]
     torch.testing.assert_close(std, sigma, rtol=0.12, atol=0)
+    alone = fitted.std(depth[None], depth[None, None], CoarseDepth((depth - differs)[None]))[0]
+    assert abs(within(alone, depth, truth) - 0.6827) < 0.005
+    assert (alone / sigma).log().std() < 0.35
     blind = replace(fit_calibration(depth, spread, none, truth), edge_power=0.0)
     assert blind.std_coarse == 0
     off = (blind.of_spread(depth[None], spread[None])[0] / sigma).log().abs().mean()
