@@ -157,9 +157,7 @@ class BlockGrid:
         return torch.utils.dlpack.from_dlpack(tensor.to_dlpack())
 
     def _from_torch(self, tensor: Tensor) -> Any:
-        return self._open3d.core.Tensor.from_dlpack(
-            torch.utils.dlpack.to_dlpack(tensor.contiguous())
-        )
+        return self._open3d.core.Tensor.from_dlpack(tensor.contiguous().__dlpack__())
 
 
 def blocks_around(points: Tensor, margin: float, block_size: float) -> Tensor:

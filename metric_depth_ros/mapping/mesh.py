@@ -158,8 +158,8 @@ def _write(path: Path, vertices: np.ndarray, faces: np.ndarray | None) -> None:
 
     def write(file: BinaryIO) -> None:
         file.write('\n'.join(header).encode('ascii') + b'\n')
-        file.write(memoryview(vertices).cast('B') if len(vertices) else b'')
+        file.write(vertices.data)
         if faces is not None:
-            file.write(memoryview(faces).cast('B') if len(faces) else b'')
+            file.write(faces.data)
 
     write_whole(path, write)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,20 +50,15 @@ class TsdfState:
 
     def write(self, path: Path) -> None:
         """Raises MappingError if the file could not be written; what was there before is kept."""
-        arrays = {name: values.numpy() for name, values in self.values.items()}
-
-        def write(file: BinaryIO) -> None:
-            np.savez(
-                file,
-                version=_VERSION,
-                voxel_size=self.voxel_size,
-                truncation=self.truncation,
-                views_fused=self.views,
-                blocks=self.blocks.numpy().astype(np.int32),
-                **arrays,
-            )
-
-        write_whole(path, write)
+        contents: dict[str, Any] = {name: value.numpy() for name, value in self.values.items()}
+        contents |= {
+            'version': _VERSION,
+            'voxel_size': self.voxel_size,
+            'truncation': self.truncation,
+            'views_fused': self.views,
+            'blocks': self.blocks.numpy().astype(np.int32),
+        }
+        write_whole(path, lambda file: np.savez(file, **contents))
 
     @classmethod
     def read(cls, path: Path) -> TsdfState:
