@@ -51,7 +51,7 @@ class SplatSettings:
     seed_relative_std: float = 0.1
     gates: Gates = field(default_factory=Gates)
     min_std: float = 0.005
-    depth_weight: float = 0.01
+    depth_weight: float = 0.003
     ssim_weight: float = 0.2
     rates: LearningRates = field(default_factory=LearningRates)
     density: Density = field(default_factory=Density)
@@ -216,7 +216,8 @@ class SplatMapper:
     def _unexplained(self, frame: KeyFrame) -> Tensor:
         """(H, W) bool: the map has nothing there, or only something behind."""
         seen = self._draw(self.gaussians, frame.camera, frame.camera_from_world)
-        std = frame.std.clamp_min(self.settings.min_std)
+        # The map was seeded from depth that is as uncertain as this, hence the root of two.
+        std = math.sqrt(2) * frame.std.clamp_min(self.settings.min_std)
         nearer = frame.depth < seen.depth - SIGMAS * std
         return (seen.alpha < COVERED) | nearer
 

@@ -18,7 +18,7 @@ class LearningRates:
     means: metres a step. log_scales, quaternions, opacity_logits, f_dc: their own units a step.
     """
 
-    means: float = 1e-3
+    means: float = 3e-3
     log_scales: float = 1e-2
     quaternions: float = 5e-3
     opacity_logits: float = 5e-2
