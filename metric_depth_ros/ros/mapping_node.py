@@ -253,11 +253,16 @@ class MappingNode(LifecycleNode):
         if keeper is None or not keeper.unsaved or not self.parameters.save_on_shutdown:
             return True
         try:
-            self.get_logger().info(keeper.rescue())
+            text, saved = keeper.rescue(), True
         except MetricDepthError as error:
-            self.get_logger().error(f'map not saved: {error}')
-            return False
-        return True
+            text, saved = f'map not saved: {error}', False
+        if not self.context.ok():  # after a signal there is no /rosout to log to
+            print(f'mapping_node: {text}', file=sys.stderr)
+        elif saved:
+            self.get_logger().info(text)
+        else:
+            self.get_logger().error(text)
+        return saved
 
     # Lifecycle
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -13,6 +13,7 @@ from .. import rigid
 from ..mapping.block_grid import BYTES_PER_BLOCK
 from ..mapping.gating import Gates, Weighting
 from ..mapping.mapper import MapSettings
+from ..mapping.odometry import OdometryConfig
 from ..mapping.poses import PoseLimits
 from ..mapping.splat import SplatSettings
 from .parameters import (
@@ -97,9 +98,12 @@ class MappingParameters:
         10.0, 'metres; depth beyond is not fused', low=0.01, high=10_000.0
     )
     max_relative_std: float = parameter(
-        0.25, 'depth whose standard deviation is a larger share of it is not fused',
-        low=0.0001, high=1e9,
-    )  # fmt: skip
+        1.0,
+        'depth whose standard deviation is a larger share of it is not fused; what the others are '
+        'worth is for the weights to say',
+        low=0.0001,
+        high=1e9,
+    )
     max_jump: float = parameter(
         0.1, 'depth that bends by a larger share from pixel to pixel is an edge and not fused',
         low=0.0001, high=1e9,
@@ -176,6 +180,9 @@ class MappingParameters:
             max_relative_std=self.max_relative_std,
             max_jump=self.max_jump,
         )
+        odometry = OdometryConfig()
+        unknown = odometry.gates.assumed_relative_std
+        gates_of_odometry = replace(gates, assumed_relative_std=unknown)
         fast = {'always': True, 'never': False, 'auto': device.type == 'cuda'}
         splat = SplatSettings(max_gaussians=self.max_gaussians, max_key_frames=self.max_key_frames)
         return MapSettings(
@@ -190,6 +197,7 @@ class MappingParameters:
             track_map=fast[self.track_map],
             key_metres=self.key_metres,
             key_degrees=self.key_degrees,
+            odometry=replace(odometry, gates=gates_of_odometry),
         )
 
 
