@@ -126,8 +126,8 @@ class Agreement:
 
     @property
     def cost(self) -> float:
-        """Of two motions the one of lower cost is the better."""
-        return _SURFACE_OVER_SHADE * self.precision * self.distance + self.shade
+        """Of two motions the one of lower cost is the better; surfaces count by 1 / variance."""
+        return _SURFACE_OVER_SHADE * self.precision**2 * self.distance + self.shade
 
 
 NO_AGREEMENT = Agreement(0.0, 0.0, 1.0, 1.0, 1.0)
