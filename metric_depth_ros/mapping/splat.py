@@ -42,6 +42,10 @@ class SplatSettings:
     depth_weight: of the depth term beside the colour term; 0 for colour alone.
     ssim_weight: share of 1 - SSIM in the colour term, the rest is the absolute difference
         (Kerbl et al. 2023, Eq. 7).
+    rates: of Adam. density: when Gaussians are added and removed.
+
+    Raises:
+        MappingError: a number out of range.
     """
 
     max_pixels: int = 160 * 120
@@ -107,9 +111,10 @@ class OptimiseReport:
 class SplatMapper:
     """Views in, Gaussians out; the views' poses are taken as they are.
 
-    The number of Gaussians is bounded: at max_gaussians a view is still a key frame and still
-    teaches the map, but seeds none, and densifying stops; what was refused is reported. Room
-    returns when pruning removes some. Key frames are bounded too.
+    The number of Gaussians is bounded: a view that wants more than there is room for seeds a
+    random part of them, none at max_gaussians, and what was refused is reported; it is a key
+    frame all the same. Densifying serves those in most need, then stops. Room returns when pruning
+    removes some. Key frames are bounded too.
 
     Args:
         rasterizer: draws the Gaussians; `gsplat_rasterizer.rasterize` on CUDA devices.
