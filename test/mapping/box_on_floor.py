@@ -70,6 +70,8 @@ def measure(mesh: Mesh, box: Box) -> Measured:
     top &= (local[:, 2] - half[2]).abs() < _NEAR
 
     def quantile(values: Tensor, chosen: Tensor, share: float) -> float:
+        if not chosen.any():
+            return math.nan  # a face that nobody saw
         order = values[chosen].argsort()
         part = area[chosen][order].cumsum(0)
         return float(values[chosen][order][torch.searchsorted(part, share * part[-1])])

@@ -36,6 +36,7 @@ def test_cabinet_from_a_few_frames(shared_data):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize('weighting', list(WEIGHTINGS))
 def test_cabinet_at_one_centimetre(shared_data, weighting):
     volume = TsdfVolume(0.01, weighting=WEIGHTINGS[weighting])
