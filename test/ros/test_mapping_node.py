@@ -19,6 +19,7 @@ pytest.importorskip('open3d')
 
 from metric_depth_ros.mapping import View
 from metric_depth_ros.mapping.mesh import read_mesh
+from metric_depth_ros.mapping.splat import SEED_OPACITY
 from metric_depth_ros.mapping.trajectory import read_trajectory
 
 from .mapping_rig import MapRig, Player, points_of, type_named
@@ -240,6 +241,20 @@ def test_save_by_service(make_rig: Make, corner_view: Views, tmp_path: Path):
     assert str(folder) in answer.message
     assert off_the_walls(read_mesh(folder / 'mesh.ply').vertices).mean() < 0.02
     assert len(read_trajectory(folder / 'trajectory.txt')) == 1
+
+
+def test_gaussians_are_made_while_no_frame_waits(
+    make_rig: Make, corner_view: Views, tmp_path: Path
+):
+    rig = make_rig(splat='always', splat_steps=2).start()
+    rig.play(corner_view(0))
+    rig.wait(lambda: rig.count('key_frames') == 1)
+    rig.wait(lambda: not rig.node.keeper.wants_refinement)
+    with rig.node.keeper.using() as mapper:
+        moved = (mapper.splat.gaussians.opacities - SEED_OPACITY).abs()
+    assert moved.max() > 1e-3
+    assert 'splat.ply' in rig.save().message
+    assert rig.count('gaussians') > 100
 
 
 def test_full_disk_while_saving(make_rig: Make, corner_view: Views, tmp_path: Path):

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from metric_depth_ros.ros.mapping_parameters import MappingParameters
 from metric_depth_ros.ros.parameters import ParameterError, Parameters, check, rule
 
 LIVE = {
@@ -41,10 +42,25 @@ def test_readme_lists_every_parameter_with_its_default(repository: Path):
     assert listed == expected
 
 
-def test_every_default_is_allowed_and_explained():
+def test_page_of_the_mapping_node_lists_every_parameter_with_its_default(repository: Path):
+    section = (repository / 'docs' / 'mapping_node.md').read_text().split('## Parameters')[1]
+    rows = re.findall(r'^\| `(\w+)` \| `(.*?)` \| (.*) \|$', section, re.MULTILINE)
+    listed = {name: (yaml.safe_load(value), '*live*' in text) for name, value, text in rows}
+    assert listed == {
+        f.name: (f.default, rule(f.name, MappingParameters).live)
+        for f in fields(MappingParameters)
+    }
+
+
+@pytest.mark.parametrize('table', [Parameters, MappingParameters])
+def test_every_default_is_allowed_and_explained(table: type):
+    for f in fields(table):
+        check(f.name, f.default, table)
+        assert rule(f.name, table).description
+
+
+def test_parameters_of_the_depth_node_that_may_change():
     for f in fields(Parameters):
-        check(f.name, f.default)
-        assert rule(f.name).description
         assert rule(f.name).live == (f.name in LIVE)
 
 
