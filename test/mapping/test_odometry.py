@@ -157,7 +157,8 @@ def test_a_map_that_is_elsewhere_changes_nothing(moving: list[Seen]) -> None:
     for model in (nothing, elsewhere):
         odometry = RgbdOdometry(model=model, world_from_camera=moving[0].world_from_camera)
         for (_, ours), (_, theirs) in zip(track(odometry, moving[:3]), alone, strict=True):
-            assert rigid.distance(rigid.inverse(ours) @ theirs) < 1e-6
+            # Open3D adds up in another order on every run of several threads.
+            assert rigid.distance(rigid.inverse(ours) @ theirs) < 5e-4
 
 
 def test_bad_depth_is_lost_and_found_again(moving: list[Seen]) -> None:
