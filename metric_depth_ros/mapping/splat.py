@@ -37,7 +37,8 @@ class SplatSettings:
     max_gaussians: at this number nothing is added until some are pruned; see `SplatMapper`.
     max_key_frames: beyond it the one most like another is forgotten.
     seed_stride: pixels between two Gaussians seeded from one view. seed_relative_std: standard
-        deviation over depth up to which a pixel seeds one; less certain ones only supervise.
+        deviation over depth up to which a pixel seeds one; less certain ones supervise, and fill
+        what is uncovered at the end.
     gates: depth that is trusted at all. min_std: metres; std below it counts as this.
     depth_weight: of the depth term beside the colour term; 0 for colour alone.
     ssim_weight: share of 1 - SSIM in the colour term, the rest is the absolute difference
@@ -150,19 +151,13 @@ class SplatMapper:
         sure = frame.std <= self.settings.seed_relative_std * frame.depth
         new = sure & self._unexplained(frame)
         explained = int(sure.sum() - new.sum())
-        seeds = self._seeds(frame, new)
-        wanted = len(seeds)
-        room = max(0, self.settings.max_gaussians - len(self.gaussians))
-        if wanted > room:
-            chosen = torch.randperm(wanted, generator=self._generator)[:room].sort().values
-            seeds = seeds[chosen.to(self.device)]
-        self._change(torch.ones(len(self.gaussians), dtype=torch.bool), seeds)
+        seeded, refused = self._seed(frame, new)
         self.key_frames.append(frame)
         forgot = len(self.key_frames) > self.settings.max_key_frames
         if forgot:
             del self.key_frames[_most_redundant(self.key_frames)]
         self._queue = []
-        return SeedReport(counts, explained, len(seeds), wanted - len(seeds), forgot)
+        return SeedReport(counts, explained, seeded, refused, forgot)
 
     def optimise(
         self,
@@ -174,13 +169,15 @@ class SplatMapper:
         """Fit colour and depth of the key frames, one of them a step, and adapt the density.
 
         Args:
-            final: no more views come: learning rates fall to a hundredth over these steps, and
-                the density is left alone in the last third.
+            final: no more views come: what is still uncovered is seeded from less certain depth
+                too, learning rates fall to a hundredth over these steps, and the density is left
+                alone in the last third.
             show: called with (steps done, steps) after each.
         """
         if not len(self.gaussians):
             return OptimiseReport(0, math.nan, 0, 0, 0)
-        total, added, removed = 0.0, 0, 0
+        total, removed = 0.0, 0
+        added = self._fill() if final else 0
         for step in range(steps):
             progress = step / steps if final else 0.0
             total += self._step(self._next_key_frame(), 0.01**progress)
@@ -216,6 +213,26 @@ class SplatMapper:
             camera,
             camera_from_world,
         )
+
+    def _seed(self, frame: KeyFrame, new: Tensor) -> tuple[int, int]:
+        """Seed the new pixels (H, W) as far as there is room; how many were, and were not."""
+        seeds = self._seeds(frame, new)
+        wanted = len(seeds)
+        room = max(0, self.settings.max_gaussians - len(self.gaussians))
+        if wanted > room:
+            chosen = torch.randperm(wanted, generator=self._generator)[:room].sort().values
+            seeds = seeds[chosen.to(self.device)]
+        self._change(torch.ones(len(self.gaussians), dtype=torch.bool), seeds)
+        return len(seeds), wanted - len(seeds)
+
+    @torch.no_grad()
+    def _fill(self) -> int:
+        """Seed what no certain pixel has covered from any depth its gates let by; how many."""
+        seeded = 0
+        for frame in self.key_frames:
+            seen = self._draw(self.gaussians, frame.camera, frame.camera_from_world)
+            seeded += self._seed(frame, frame.depth.isfinite() & (seen.alpha < COVERED))[0]
+        return seeded
 
     @torch.no_grad()
     def _unexplained(self, frame: KeyFrame) -> Tensor:

@@ -143,6 +143,10 @@ def test_only_certain_pixels_seed_and_bad_ones_are_counted() -> None:
     assert report.counts.used == 16 * 32
     assert report.seeded == 8 * 8
     assert (mapper.gaussians.means[:, 0] < 0.1).all()
+    # At the end even they are better than nothing.
+    assert mapper.optimise(0).added == 0
+    assert mapper.optimise(0, final=True).added >= 6 * 8
+    assert (mapper.gaussians.means[:, 0] > 0.1).any()
 
 
 def test_a_view_without_any_depth_leaves_the_map_empty() -> None:
