@@ -55,7 +55,7 @@ def std_from_message(message: Any) -> Tensor:
 
     Returns:
         (H, W) float32 metres on the CPU, NaN = unknown. It shares the message's memory unless that
-        has another byte order or padding.
+        is read-only, or has another byte order or padding.
 
     Raises:
         MessageError: another encoding, no pixels, wrong step, too little data.
@@ -64,8 +64,8 @@ def std_from_message(message: Any) -> Tensor:
     if message.encoding != '32FC1':
         raise MessageError(f'uncertainty encoding is {message.encoding!r}, expected 32FC1')
     rows = np.ascontiguousarray(image_rows(message, width * 4, height))
-    std = rows.view('>f4' if message.is_bigendian else '<f4')
-    return torch.from_numpy(std.astype(np.float32, copy=False))
+    std = rows.view('>f4' if message.is_bigendian else '<f4').astype(np.float32, copy=False)
+    return torch.from_numpy(std if std.flags.writeable else std.copy())
 
 
 def _metres(depth: np.ndarray) -> Tensor:

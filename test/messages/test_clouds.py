@@ -12,6 +12,7 @@ from metric_depth_ros.messages import (
     cloud_fields,
     image_fields,
     image_from_message,
+    map_cloud_fields,
     stamp_ns,
 )
 
@@ -86,6 +87,20 @@ def test_a_point_that_is_not_there_is_nan_and_so_is_its_std(
     colours = np.ascontiguousarray(records['rgb']).view('<u4')
     red, green, blue = image[2, 3].tolist()
     assert colours[2, 3] == red << 16 | green << 8 | blue
+
+
+def test_cloud_of_a_map(library: Any) -> None:
+    points, image, _ = scene()
+    cloud = library.publish(map_cloud_fields(points.reshape(-1, 3), image.reshape(-1, 3)))
+    assert (cloud.height, cloud.width) == (1, 35)
+    assert cloud.is_dense
+    records = parsed(cloud)[0]
+    for axis, name in enumerate('xyz'):
+        np.testing.assert_array_equal(records[name], points.reshape(-1, 3)[:, axis].numpy())
+    red, green, blue = image.reshape(-1, 3)[4].tolist()
+    assert records['rgb'].view('<u4')[4] == red << 16 | green << 8 | blue
+    nothing = torch.zeros(0, 3)
+    assert library.publish(map_cloud_fields(nothing, nothing.byte())).width == 0
 
 
 def test_the_arguments_are_left_as_they_were() -> None:

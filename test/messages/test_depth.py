@@ -12,6 +12,7 @@ from metric_depth_ros.messages import (
     MessageError,
     depth_fields,
     depth_from_message,
+    std_from_message,
 )
 
 NAN, INF = float('nan'), float('inf')
@@ -45,6 +46,23 @@ def test_reading_does_not_change_the_message(library: Any) -> None:
     sent = library.image('32FC1', 1, 2, 8, data)
     depth_from_message(sent).zero_()
     assert bytes(sent.data) == data
+
+
+@pytest.mark.parametrize('bigendian', [0, 1])
+def test_standard_deviation(library: Any, bigendian: int) -> None:
+    values = np.array([[0.25, NAN, INF], [0.0, 2.0, 3.0]], dtype=np.float32)
+    rows = values.astype('>f4' if bigendian else '<f4').view(np.uint8)
+    padded = np.concatenate([rows, np.full((2, 2), 0x7F, np.uint8)], axis=1)
+    std = std_from_message(library.image('32FC1', 2, 3, 14, padded.tobytes(), bigendian))
+    np.testing.assert_array_equal(std.numpy(), values)
+    with pytest.raises(MessageError, match="'16UC1', expected 32FC1"):
+        std_from_message(library.image('16UC1', 1, 1, 2, b'ab'))
+
+
+def test_standard_deviation_is_read_where_it_arrived(rclpy_library: Any) -> None:
+    sent = rclpy_library.image('32FC1', 1, 2, 8, np.ones(2, '<f4').tobytes())
+    std = std_from_message(sent)
+    assert np.shares_memory(std.numpy(), np.frombuffer(sent.data, np.uint8))
 
 
 @pytest.mark.parametrize(

@@ -155,7 +155,7 @@ class MapRig(Player):
         self.node.destroy_node()
         self.client.destroy_node()
 
-    def wait(self, condition: Callable[[], Any], timeout_s: float = 30.0) -> None:
+    def wait(self, condition: Callable[[], Any], timeout_s: float = 60.0) -> None:
         deadline = time.monotonic() + timeout_s
         while not condition():
             assert time.monotonic() < deadline, f'waited {timeout_s} s in vain: {self.warnings()}'

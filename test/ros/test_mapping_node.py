@@ -347,7 +347,13 @@ def test_configuration_fails_in_one_line(make_rig: Make, name: str, value: Any, 
     assert '\n' not in error
 
 
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM], ids=('SIGINT', 'SIGTERM'))
+@pytest.mark.parametrize(
+    'number',
+    [
+        pytest.param(signal.SIGTERM, id='SIGTERM'),
+        pytest.param(signal.SIGINT, id='SIGINT', marks=pytest.mark.slow),
+    ],
+)
 def test_signals_save_the_map(
     ros_context: Any, corner_view: Views, tmp_path: Path, number: signal.Signals
 ):
