@@ -74,7 +74,7 @@ PUBLIC_MODELS: tuple[PublicModel, ...] = (
     ),
     PublicModel('vinvino02/glpn-nyu', 'GLPN', METRIC_DEPTH, 'indoor', 'Apache-2.0'),
     PublicModel('vinvino02/glpn-kitti', 'GLPN', METRIC_DEPTH, 'outdoor', 'Apache-2.0'),
-    # Through a package of its own, see methods/unidepth.py.
+    # Through a package of its own, see methods/coarse_unidepth.py.
     *(
         PublicModel(
             f'lpiccinelli/unidepth-{name}', 'UniDepth', METRIC_DEPTH, 'both', 'CC-BY-NC-4.0'

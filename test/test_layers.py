@@ -20,12 +20,13 @@ FLOORS = (
     {'errors'},
     {'types'},
     {'alignment', 'depth_codec', 'geometry', 'rigid'},
-    {'calibration', 'looks', 'messages', 'nn', 'targets'},
+    {'calibration', 'looks', 'public_models', 'messages', 'nn', 'targets'},
     {'bags', 'methods'},
-    {'layouts', 'precision'},
+    {'catalogue', 'layouts', 'precision'},
     {'checkpoint'},
     {'predictor'},
     {'synthetic', 'mapping', 'evaluation', 'training'},
+    {'fusing'},
     {'ros', 'cli'},
 )
 EXCEPTIONS = {

@@ -21,7 +21,7 @@ from ..methods.coarse import (
     is_public,
     load_coarse,
 )
-from ..methods.unidepth import is_unidepth, load_unidepth
+from ..methods.coarse_unidepth import is_unidepth, load_unidepth
 from ..public_models import public_model
 from .card import (
     CARD,

@@ -251,9 +251,7 @@ def test_a_fourier_module_that_does_not_fit(tiny: DepthMaster, tmp_path: Path) -
         checkpoint.load(folder)
     del weights[bias]
     save_file(weights, path)
-    with pytest.raises(
-        MetricDepthError, match=r'lacks 1 tensors.*join\.bias'
-    ):
+    with pytest.raises(MetricDepthError, match=r'lacks 1 tensors.*join\.bias'):
         checkpoint.load(folder)
     path.unlink()
     with pytest.raises(MetricDepthError, match=r'ours has no metric_depth\.safetensors'):

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from metric_depth_ros import checkpoint, geometry
 from metric_depth_ros.checkpoint import Card
 from metric_depth_ros.methods.coarse import CoarseError
-from metric_depth_ros.public_models import public_model
-from metric_depth_ros.methods.unidepth import intrinsics
+from metric_depth_ros.methods.coarse_unidepth import intrinsics
 from metric_depth_ros.predictor import load_coarse, load_predictor
+from metric_depth_ros.public_models import public_model
 from metric_depth_ros.types import Camera, Frame
 
 CAMERA = Camera(80.0, 82.0, 40.0, 35.5, 96, 72)
