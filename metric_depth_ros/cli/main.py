@@ -8,9 +8,9 @@ import signal
 import sys
 
 from ..errors import MetricDepthError
-from . import ablate, evaluate, import_data, models, predict, render, replay, train
+from . import ablate, evaluate, fuse, import_data, models, predict, render, replay, train
 
-COMMANDS = (models, predict, replay, evaluate, import_data, render, train, ablate)
+COMMANDS = (models, predict, replay, evaluate, import_data, render, fuse, train, ablate)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -179,6 +179,14 @@ class Mapper:
         self._fused += 1
         return Added(world_from_camera, fused=fused, seeded=self._seed(view))
 
+    def start_at(self, world_from_camera: Tensor) -> None:
+        """Put the first frame that comes without a pose here (4, 4) float64, not at the origin.
+
+        Raises:
+            MappingError: the pose is no rigid motion.
+        """
+        self._odometry.restart(world_from_camera)
+
     def refine(self, steps: int) -> OptimiseReport | None:
         """Fit the Gaussians to their key frames for some steps; None where there are none."""
         if self.splat is None or not self.splat.key_frames:

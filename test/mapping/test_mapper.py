@@ -56,6 +56,19 @@ def test_a_frame_without_pose_is_tracked(corner_view: Views):
     assert off_the_walls(mapper.mesh().vertices).mean() < 0.02
 
 
+def test_a_map_of_tracked_frames_begins_where_it_is_told(corner_view: Views):
+    mapper = Mapper(replace(SURFACE, track_map=False))
+    begin = torch.eye(4, dtype=torch.float64)
+    begin[:3, 3] = torch.tensor([5.0, -3.0, 1.0])
+    mapper.start_at(begin)
+    for number in range(2):
+        view = corner_view(number)
+        added = mapper.add(view.frame, view.prediction)
+        assert not added.why
+        error = added.world_from_camera[:3, 3] - (begin @ view.world_from_camera)[:3, 3]
+        assert error.norm() < 0.02
+
+
 def test_frames_of_no_use_are_refused_and_the_map_stays(corner_view: Views):
     mapper = grown(corner_view, 2)
     before = mapper.mesh().vertices

@@ -1,0 +1,220 @@
+"""A recording to a folder: the map, what it is worth, and pictures of it."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from ..mapping import MappingError
+from ..mapping.export import Exported, TumExport
+from ..mapping.mapper import Mapper, MapSettings
+from ..mapping.mesh import Mesh
+from ..mapping.trajectory import (
+    Drift,
+    Trajectory,
+    TrajectoryError,
+    TrajectoryScore,
+    drift,
+    score,
+)
+from .fuse import Fused, Observer, Predict, fuse, some_of
+from .pictures import save_map, save_photographs, save_trajectory
+from .recordings import Recording
+from .report import Report, write_report
+from .rerun_file import RerunFile
+from .samples import Samples, score_splat, score_surface
+
+REPORT_FILE, SEQUENCE_FOLDER = 'fuse.json', 'sequence'
+
+# Called with what is being done, how much of it is done, and how much there is.
+Show = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to make of a recording.
+
+    folder: for everything. depth: the name of what predicts it, for the report. own_poses: of
+    odometry. every, max_frames: which frames. splat_steps: of the Gaussians, if the settings have
+    any. export: the sequence in the layout of TUM RGB-D. rerun: a file for it.
+    """
+
+    folder: Path
+    settings: MapSettings
+    depth: str
+    device: torch.device | str = 'cpu'
+    seed: int = 0
+    own_poses: bool = False
+    every: int = 1
+    max_frames: int | None = None
+    splat_steps: int = 500
+    export: bool = False
+    rerun: Path | None = None
+    pictures: bool = True
+
+
+def make_map(
+    recording: Recording, predict: Predict, wanted: Wanted, *, show: Show = lambda *_: None
+) -> Report:
+    """Fuse, save, judge and draw. Stopped from the keyboard it saves and judges what there is.
+
+    Raises:
+        FuseError: no frame could be fused.
+        MappingError: settings out of range, or a file that cannot be written.
+        OSError: the folder cannot be made.
+    """
+    began = time.perf_counter()
+    wanted.folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix='overflow-', dir=wanted.folder) as overflow:
+        settings = replace(wanted.settings, overflow=Path(overflow))
+        mapper = Mapper(settings, device=wanted.device, seed=wanted.seed)
+        samples = Samples(settings.gates)
+        fused, exported = _fuse(recording, mapper, predict, samples, wanted, show)
+        if not fused.interrupted:
+            mapper.finish(
+                wanted.splat_steps, show=lambda done, total: show('fitting Gaussians', done, total)
+            )
+        files = [path.name for path in mapper.save(wanted.folder)]
+    trajectory = mapper.trajectory()
+    if wanted.pictures:
+        files += _draw(mapper, fused, samples, wanted, show)
+    files += [SEQUENCE_FOLDER] if exported else []
+    strayed, scored, missing = _against_truth(trajectory, fused.truth, wanted)
+    mesh = mapper.mesh()
+    report = Report(
+        recording=recording.name,
+        depth=wanted.depth,
+        poses='odometry' if wanted.own_poses else 'truth',
+        voxel_size=settings.voxel_size,
+        frames=fused.frames,
+        unused=fused.unused,
+        interrupted=fused.interrupted,
+        stats=mapper.stats,
+        triangles=len(mesh.triangles),
+        area_m2=_area(mesh),
+        points=len(mapper.cloud().points),
+        drift=strayed,
+        ate=scored,
+        ate_missing=missing,
+        surface=score_surface(mapper, samples.all),
+        splat=score_splat(mapper, samples),
+        exported=exported,
+        seconds=time.perf_counter() - began,
+        files=(*files, REPORT_FILE),
+    )
+    write_report(wanted.folder / REPORT_FILE, report)
+    return report
+
+
+def _fuse(
+    recording: Recording,
+    mapper: Mapper,
+    predict: Predict,
+    samples: Samples,
+    wanted: Wanted,
+    show: Show,
+) -> tuple[Fused, Exported | None]:
+    total = -(-len(recording) // wanted.every)
+    total = min(total, wanted.max_frames or total)
+    done = 0
+
+    def shown() -> None:
+        nonlocal done
+        done += 1
+        show('fusing', done, total)
+
+    with ExitStack() as stack:
+        observers: list[Observer] = [samples]
+        export = None
+        if wanted.export:
+            gates = mapper.settings.gates
+            export = stack.enter_context(TumExport(wanted.folder / SEQUENCE_FOLDER, gates=gates))
+            observers.append(_exporting(export))
+        rerun = None
+        if wanted.rerun is not None:
+            rerun = stack.enter_context(RerunFile(wanted.rerun, mapper))
+            observers.append(rerun)
+        show('fusing', 0, total)
+        fused = fuse(
+            some_of(recording, wanted.every, wanted.max_frames),
+            mapper,
+            predict,
+            own_poses=wanted.own_poses,
+            observers=observers,
+            show=shown,
+        )
+        if rerun is not None:
+            rerun.finish()
+        return fused, None if export is None else export.close()
+
+
+def _exporting(export: TumExport) -> Observer:
+    return lambda recorded, view, added: export.add(view)
+
+
+def _draw(mapper: Mapper, fused: Fused, samples: Samples, wanted: Wanted, show: Show) -> list[str]:
+    """The pictures' names."""
+    trajectory, truth = mapper.trajectory(), fused.truth if wanted.own_poses else _no_way()
+    drawings: dict[str, Callable[[Path], None]] = {
+        'map.png': lambda path: save_map(path, mapper, trajectory, truth),
+        'photographs.png': lambda path: save_photographs(
+            path, mapper, samples.held_out or samples.all
+        ),
+        'trajectory.png': lambda path: save_trajectory(path, trajectory, truth),
+    }
+    show('drawing', 0, len(drawings))
+    for done, (name, draw) in enumerate(drawings.items(), 1):
+        draw(wanted.folder / name)
+        show('drawing', done, len(drawings))
+    return list(drawings)
+
+
+def _no_way() -> Trajectory:
+    return Trajectory((), torch.empty(0, 4, 4, dtype=torch.float64))
+
+
+def _against_truth(
+    trajectory: Trajectory, truth: Trajectory, wanted: Wanted
+) -> tuple[Drift | None, TrajectoryScore | None, str]:
+    """Odometry's drift and evo's figures, and why there is not what could be."""
+    if not wanted.own_poses or not len(truth):
+        return None, None, ''
+    strayed = scored = None
+    missing = ''
+    try:
+        strayed = drift(trajectory, truth)
+        scored = score(trajectory, truth)
+    except TrajectoryError as error:
+        missing = str(error)
+    return strayed, scored, missing
+
+
+def _area(mesh: Mesh) -> float:
+    """Square metres."""
+    a, b, c = mesh.vertices[mesh.triangles].unbind(1)
+    return float(torch.linalg.cross(b - a, c - a).norm(dim=-1).sum() / 2)
+
+
+def map_device(name: str) -> torch.device:
+    """Where a map is made: of 'auto', CUDA where PyTorch and Open3D both know one.
+
+    Raises:
+        MappingError: there is no such device.
+    """
+    if name != 'auto':
+        try:
+            return torch.device(name)
+        except RuntimeError:
+            raise MappingError(f'device is {name!r}, expected auto, cpu, cuda or cuda:N') from None
+    if torch.cuda.is_available():
+        import open3d
+
+        if open3d.core.cuda.is_available():
+            return torch.device('cuda')
+    return torch.device('cpu')
