@@ -17,9 +17,7 @@ from launch_ros.actions import Node
 # Beside this folder in the sources and in share/ alike; --symlink-install links to the sources.
 CONFIG = Path(__file__).resolve().parent.parent / 'config'
 PROFILE_VARIABLE = 'FASTDDS_DEFAULT_PROFILES_FILE'
-SAVING_S = (
-    '120'  # between the signals that end the nodes: writing a large map takes its time
-)
+SAVING_S = '120'  # between the signals that end the nodes: writing a large map takes its time
 
 # Overrides of the parameter files; empty leaves what the file says.
 DEPTH_OVERRIDES = {
