@@ -37,7 +37,7 @@ def loss(method: SharpDepth, batch: Batch, generator: torch.Generator) -> dict[s
     with torch.no_grad():
         condition = latent.encode(batch.image)
         noise = noise.to(condition.dtype)
-        said = method.teach(noise[0], condition, unet=distillation.teacher)
+        said = method.teach(noise[0], condition, coarse, unet=distillation.teacher)
         comparison = method.compare(said, coarse)
         gated = method.gated(comparison, noise[1])
     sharpened = method.refine(gated, condition).float()
