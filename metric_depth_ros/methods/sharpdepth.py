@@ -4,10 +4,10 @@ Pham et al., SharpDepth: Sharpening Metric Depth Predictions Using Diffusion Dis
 2025. Where a coarse depth and the depth of a generative teacher differ, the latents of the coarse
 one are drowned in noise (Eq. 4), and a denoiser makes them anew in one step. Depth is along z.
 
-The teacher is the model itself with its gate open, noise alone and no coarse depth: in training an
-exponential average of it (Table 3, H), at inference its own weights, so that a checkpoint holds
-one denoiser. The frozen denoiser that the model begins as, and that scores what it makes (Eq. 5),
-is part of training only.
+The teacher is the model itself with its gate open, noise alone and no coarse depth (but see
+`teacher_time`): in training an exponential average of it (Table 3, H), at inference its own
+weights, so that a checkpoint holds one denoiser. The frozen denoiser that the model begins as,
+and that scores what it makes (Eq. 5), is part of training only.
 """
 
 from __future__ import annotations
@@ -46,7 +46,10 @@ class SharpDepthConfig:
         0 for the coarse latents alone (B).
     refinement_time: that the denoiser is told when it refines, as a share of the schedule: 1 is
         the last, the only one that Lotus knows; a denoiser of all times may be told one at which
-        it keeps most of what it is given. The teacher, given noise, is always told the last.
+        it keeps most of what it is given.
+    teacher_time: share of the schedule at which the teacher begins. 1 is the paper's, noise alone;
+        an earlier one begins with the coarse latents under the noise of that time, so that a
+        teacher too weak to find the layout by itself differs from the coarse depth at edges.
     agreement: e below which a pixel takes part in the return to metres.
     sds_weight, reconstruction_weight: lambdas of Eq. 7; 0 for C and D of Table 3.
     distillation_times: of the noise in Eq. 5, as shares of the schedule; the paper prints none,
@@ -64,6 +67,7 @@ class SharpDepthConfig:
     pretraining: bool = False
     gate: float | None = None
     refinement_time: float = 1.0
+    teacher_time: float = field(default=1.0, metadata={'later': True})
     agreement: float = 0.5
     sds_weight: float = 1.0
     reconstruction_weight: float = 0.3
@@ -82,7 +86,7 @@ class SharpDepthConfig:
                 f'SharpDepth config has distillation_times {[low, high]}, expected two growing '
                 f'shares of 0 to 1'
             )
-        for name in ('gate', 'refinement_time', 'agreement', 'teacher_decay'):
+        for name in ('gate', 'refinement_time', 'teacher_time', 'agreement', 'teacher_decay'):
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:
                 raise MetricDepthError(f'SharpDepth config has {name} {value}, expected 0 to 1')
@@ -100,8 +104,8 @@ class SharpDepthConfig:
             log_depth=True,
             beyond=80.0,
             refinement_time=0.1,
-            reconstruction_weight=0.5,
-            distillation_times=(0.05, 0.4),
+            teacher_time=0.2,
+            distillation_times=(0.02, 0.2),
             teacher_decay=0.995,
             working_pixels=128 * 96,
         )
@@ -243,14 +247,23 @@ class SharpDepth(nn.Module):
             difference = torch.full_like(difference, self.config.gate)
         return gate(latents, difference, noise.to(latents.dtype))
 
-    def teach(self, noise: Tensor, condition: Tensor, *, unet: nn.Module | None = None) -> Tensor:
-        """(B, h, w) codes of the depth that a denoiser says with the gate open, of noise alone.
+    def teach(
+        self, noise: Tensor, condition: Tensor, coarse: Tensor, *, unet: nn.Module | None = None
+    ) -> Tensor:
+        """(B, h, w) codes of the depth that a denoiser says with the gate open, in one step.
 
         Args:
-            noise: (B, C, ...). condition: latents of the image.
+            noise: (B, C, ...), all that is given at a `teacher_time` of 1. condition: latents of
+                the image.
+            coarse: (B, h, w) metres along z; an earlier time begins with its latents.
             unet: another denoiser than the model's.
         """
-        return self.latent.decode_depth(self._one_step(noise, condition, 1.0, unet))
+        time = self.config.teacher_time
+        if time < 1:
+            latents = self.latent.encode_depth(self.code_of(coarse, coarse > 0))
+            t = self._time(time, latents)
+            noise = self.latent.add_noise(latents, noise.to(latents.dtype), t)
+        return self.latent.decode_depth(self._one_step(noise, condition, time, unet))
 
     def refine(self, gated: Tensor, condition: Tensor) -> Tensor:
         """Clean latents of depth of what `gated` makes."""
@@ -259,10 +272,14 @@ class SharpDepth(nn.Module):
     def _one_step(
         self, noisy: Tensor, condition: Tensor, time: float, unet: nn.Module | None
     ) -> Tensor:
-        last = max(1, round(time * self.latent.num_train_steps)) - 1
-        t = torch.full((len(noisy),), last, device=noisy.device)
+        t = self._time(time, noisy)
         output = self.latent.predict(noisy, t, condition, unet=unet)
         return self.latent.original(output, noisy, t)
+
+    def _time(self, share: float, like: Tensor) -> Tensor:
+        """(B,) times of the schedule, for latents (B, C, ...)."""
+        last = max(1, round(share * self.latent.num_train_steps)) - 1
+        return torch.full((len(like),), last, device=like.device)
 
     def to_metres(self, code: Tensor, comparison: Comparison) -> Tensor:
         """(B, h, w) metres along z of codes, by least squares to the coarse depth (Section 5.1).
@@ -303,7 +320,7 @@ class SharpDepth(nn.Module):
         """
         condition = self.latent.encode(image)
         noise = noise.to(condition)
-        code = self.teach(noise[0], condition)
+        code = self.teach(noise[0], condition, coarse)
         for of_refinement in noise[1:]:
             comparison = self.compare(code, coarse)
             gated = self.gated(comparison, of_refinement)

@@ -135,8 +135,28 @@ def test_one_step_says_the_clean_latents(kind: str) -> None:
     earlier = SharpDepth(replace(method.config, refinement_time=0.2), network)
     gated = network.add_noise(data, noise, torch.full((3,), 199))
     torch.testing.assert_close(earlier.refine(gated, data), data, rtol=1e-3, atol=1e-3)
-    earlier.teach(noise, data)
+    earlier.teach(noise, data, data[:, 0])
     assert asked == [999] * 3 + [199] * 3 + [999] * 3
+
+
+def test_a_teacher_that_begins_with_the_coarse_depth(tiny: SharpDepth) -> None:
+    count, stride = 2, tiny.latent.stride
+    coarse = ramp().expand(count, -1, -1)
+    condition, noise = torch.randn(
+        2, count, 4, HEIGHT // stride, WIDTH // stride, generator=seeded()
+    )
+    other = coarse.flip(-1)
+    plain = tiny.teach(noise, condition, coarse)
+    assert torch.equal(plain, tiny.teach(noise, condition, other))
+    early = like(tiny, teacher_time=0.3)
+    said = early.teach(noise, condition, coarse)
+    assert not torch.equal(said, early.teach(noise, condition, other))
+    data = early.latent.encode_depth(early.code_of(coarse, coarse > 0))
+    noisy = early.latent.add_noise(data, noise, torch.full((count,), 299))
+    t = torch.full((count,), 299)
+    output = early.latent.predict(noisy, t, condition)
+    expected = early.latent.decode_depth(early.latent.original(output, noisy, t))
+    torch.testing.assert_close(said, expected)
 
 
 # ---- draws -----------------------------------------------------------------------------------
