@@ -25,35 +25,39 @@ _SIZE = (640, 480)  # pixels of one look at the map
 _FINER = 2  # drawn so many times as large, then reduced: smooth edges
 _DPI = 100
 _SKY = 1.0  # white
-_CLAY = torch.tensor((0.78, 0.76, 0.72))
-_AMBIENT = 0.25
+_AMBIENT = 0.5
 _PATH, _TRUTH = '#d62728', '#111111'
 _PHOTOGRAPHS = 3
 _GREY = '0.85'
 
 
-def save_map(path: Path, mapper: Mapper, trajectory: Trajectory, truth: Trajectory) -> None:
-    """Shape, colours, cloud and Gaussians, each from the same four viewpoints, with the way.
+def save_map(
+    path: Path, mapper: Mapper, mesh: Mesh, trajectory: Trajectory, truth: Trajectory
+) -> None:
+    """Shape, colours, cloud and Gaussians, each from the same three viewpoints, with the way.
 
     Args:
-        path: of the PNG. truth: the true way, drawn beneath; may be empty.
+        path: of the PNG. mesh: of the mapper's surface. truth: the true way, drawn beneath; may
+            be empty.
     """
-    mesh, cloud = mapper.mesh(), mapper.cloud()
+    cloud = mapper.cloud()
     if not len(mesh.triangles):
         return
-    looks = viewpoints(mesh.vertices, Level.of(trajectory), *_SIZE)
+    looks = viewpoints(mesh.vertices, trajectory, *_SIZE)
+    heights = height_colours(mesh, Level.of(trajectory).up)
     splat = None if mapper.splat is None else _on_cpu(mapper.splat.gaussians)
-    names = ['surface', 'surface in colour', 'cloud'] + (['Gaussians'] if splat else [])
+    names = ['surface by height', 'surface in colour', 'cloud'] + (['Gaussians'] if splat else [])
     width, height = _SIZE
     figure = _figure(len(looks) * width, len(names) * (height + 34))
     axes = figure.subplots(len(names), len(looks), squeeze=False)
     voxel = mapper.settings.voxel_size
+    photographed = mesh.colours.float() / 255
     for column, look in enumerate(looks):
         camera = _finer(look.camera)
         drawn = draw_surface(mesh.vertices, mesh.triangles, camera, look.world_from_camera)
         images = [
-            shaded(drawn, mesh, look.world_from_camera, clay=True),
-            shaded(drawn, mesh, look.world_from_camera),
+            shaded(drawn, heights, mesh.normals, look.world_from_camera),
+            shaded(drawn, photographed, mesh.normals, look.world_from_camera),
             cloud_image(cloud, voxel, camera, look.world_from_camera),
         ]
         if splat:
@@ -67,9 +71,8 @@ def save_map(path: Path, mapper: Mapper, trajectory: Trajectory, truth: Trajecto
     figure.savefig(path, dpi=_DPI)
 
 
-def save_photographs(path: Path, mapper: Mapper, samples: list[Sample]) -> None:
+def save_photographs(path: Path, mapper: Mapper, mesh: Mesh, samples: list[Sample]) -> None:
     """A few frames: the photograph, the map as seen from there, depths, and Gaussians."""
-    mesh = mapper.mesh()
     if not samples or not len(mesh.triangles):
         return
     some = [samples[i] for i in _evenly(len(samples), _PHOTOGRAPHS)]
@@ -86,7 +89,8 @@ def save_photographs(path: Path, mapper: Mapper, samples: list[Sample]) -> None:
         low, high = _range(depth)
         shade = {'cmap': _depth_colours(), 'vmin': low, 'vmax': high, 'interpolation': 'nearest'}
         _show(row[0], view.image, f'photograph {sample.name}')
-        colour = shaded(drawn, mesh, view.world_from_camera, lit=False)
+        colour = drawn.interpolate(mesh.colours.float() / 255)
+        colour = torch.where(drawn.seen[..., None], colour, torch.tensor(_SKY))
         _show(row[1], _reduced(colour, view.camera), 'surface in colour')
         row[2].imshow(np.ma.masked_invalid(depth.numpy()), **shade)
         row[2].set_title('true depth' if known else 'depth that was fused', fontsize=10)
@@ -158,31 +162,37 @@ def _on_cpu(gaussians: Gaussians) -> Gaussians | None:
 # --- what is drawn -----------------------------------------------------------------------------
 
 
-def shaded(
-    drawn: Drawn, mesh: Mesh, world_from_camera: Tensor, *, clay: bool = False, lit: bool = True
-) -> Tensor:
-    """(H, W, 3) of a surface under a lamp beside the camera; clay: its shape alone."""
-    colour = drawn.interpolate(mesh.colours.float() / 255)
-    if clay:
-        colour = _CLAY.expand_as(colour)
-    if lit:
-        normal = F.normalize(drawn.interpolate(mesh.normals), dim=-1)
-        light = _lamp(normal, world_from_camera)
-        strength = 1 - _AMBIENT if clay else 0.35
-        colour = colour * (1 - strength + strength * light[..., None])
+def shaded(drawn: Drawn, colours: Tensor, normals: Tensor, world_from_camera: Tensor) -> Tensor:
+    """(H, W, 3) of a surface under a lamp beside the camera, over white.
+
+    Args:
+        colours: (V, 3) RGB in [0, 1] of the vertices. normals: (V, 3) unit.
+    """
+    light = _lamp(F.normalize(drawn.interpolate(normals), dim=-1), world_from_camera)
+    colour = drawn.interpolate(colours) * (_AMBIENT + (1 - _AMBIENT) * light[..., None])
     return torch.where(drawn.seen[..., None], colour, torch.tensor(_SKY))
 
 
+def height_colours(mesh: Mesh, up: Tensor) -> Tensor:
+    """(V, 3) RGB of the vertices by their height: dark and blue is low, yellow is high."""
+    import matplotlib
+
+    height = (mesh.vertices.double() @ up).numpy()
+    low, high = np.percentile(height, (2, 98))
+    share = (height - low) / max(high - low, 1e-6)
+    return torch.from_numpy(matplotlib.colormaps['cividis'](share)[:, :3]).float()
+
+
 def cloud_image(cloud: Cloud, voxel: float, camera: Camera, world_from_camera: Tensor) -> Tensor:
-    """(H, W, 3) of the points whose surface faces the camera, each half a voxel wide."""
+    """(H, W, 3) of the points whose surface faces the camera, each nearly a voxel wide."""
     front = _facing(cloud.points, cloud.normals, world_from_camera)
     points, normals, colours = cloud.points[front], cloud.normals[front], cloud.colours[front]
-    winner = draw_points(points, voxel / 2, camera, world_from_camera)
+    winner = draw_points(points, 0.8 * voxel, camera, world_from_camera)
     seen = winner >= 0
     image = torch.full((*winner.shape, 3), _SKY)
     index = winner[seen]
     light = _lamp(normals[index], world_from_camera)
-    image[seen] = colours[index].float() / 255 * (0.65 + 0.35 * light[:, None])
+    image[seen] = colours[index].float() / 255 * (_AMBIENT + (1 - _AMBIENT) * light[:, None])
     return image
 
 
@@ -211,7 +221,7 @@ def _facing(points: Tensor, normals: Tensor, world_from_camera: Tensor) -> Tenso
 
 def _lamp(normals: Tensor, world_from_camera: Tensor) -> Tensor:
     """(...) 0 to 1: light from above the camera's left shoulder."""
-    direction = F.normalize(torch.tensor((-0.35, -0.5, -1.0), dtype=torch.float64), dim=0)
+    direction = F.normalize(torch.tensor((-0.6, -0.3, -0.8), dtype=torch.float64), dim=0)
     towards = (world_from_camera[:3, :3] @ direction).to(normals)
     return (normals @ towards).clamp(0, 1)
 

@@ -13,8 +13,8 @@ import torch
 
 from ..mapping import MappingError
 from ..mapping.export import Exported, TumExport
-from ..mapping.mapper import Mapper, MapSettings
-from ..mapping.mesh import Mesh
+from ..mapping.mapper import MESH_FILE, Mapper, MapSettings
+from ..mapping.mesh import Mesh, read_mesh
 from ..mapping.trajectory import (
     Drift,
     Trajectory,
@@ -76,17 +76,14 @@ def make_map(
         mapper = Mapper(settings, device=wanted.device, seed=wanted.seed)
         samples = Samples(settings.gates)
         fused, exported = _fuse(recording, mapper, predict, samples, wanted, show)
-        if not fused.interrupted:
-            mapper.finish(
-                wanted.splat_steps, show=lambda done, total: show('fitting Gaussians', done, total)
-            )
-        files = [path.name for path in mapper.save(wanted.folder)]
+        interrupted = fused.interrupted or not _finish(mapper, wanted.splat_steps, show)
+        files = [path.name for path in _save(mapper, wanted.folder)]
+    mesh = read_mesh(wanted.folder / MESH_FILE)  # with what the limit of memory moved to disk
     trajectory = mapper.trajectory()
     if wanted.pictures:
-        files += _draw(mapper, fused, samples, wanted, show)
+        files += _draw(mapper, mesh, fused, samples, wanted, show)
     files += [SEQUENCE_FOLDER] if exported else []
     strayed, scored, missing = _against_truth(trajectory, fused.truth, wanted)
-    mesh = mapper.mesh()
     report = Report(
         recording=recording.name,
         depth=wanted.depth,
@@ -94,7 +91,7 @@ def make_map(
         voxel_size=settings.voxel_size,
         frames=fused.frames,
         unused=fused.unused,
-        interrupted=fused.interrupted,
+        interrupted=interrupted,
         stats=mapper.stats,
         triangles=len(mesh.triangles),
         area_m2=_area(mesh),
@@ -154,17 +151,38 @@ def _fuse(
         return fused, None if export is None else export.close()
 
 
+def _finish(mapper: Mapper, steps: int, show: Show) -> bool:
+    """Fit the Gaussians; False if somebody stopped it, which leaves them as they are then."""
+    try:
+        mapper.finish(steps, show=lambda done, total: show('fitting Gaussians', done, total))
+    except KeyboardInterrupt:
+        return False
+    return True
+
+
+def _save(mapper: Mapper, folder: Path) -> tuple[Path, ...]:
+    """The files; where the folder cannot take them, they are written among temporary ones."""
+    try:
+        return mapper.save(folder)
+    except MappingError as error:
+        elsewhere = Path(tempfile.mkdtemp(prefix='metric_depth_map_'))
+        mapper.save(elsewhere)
+        raise MappingError(f'{error}; done: it is in {elsewhere}') from None
+
+
 def _exporting(export: TumExport) -> Observer:
     return lambda recorded, view, added: export.add(view)
 
 
-def _draw(mapper: Mapper, fused: Fused, samples: Samples, wanted: Wanted, show: Show) -> list[str]:
+def _draw(
+    mapper: Mapper, mesh: Mesh, fused: Fused, samples: Samples, wanted: Wanted, show: Show
+) -> list[str]:
     """The pictures' names."""
     trajectory, truth = mapper.trajectory(), fused.truth if wanted.own_poses else _no_way()
     drawings: dict[str, Callable[[Path], None]] = {
-        'map.png': lambda path: save_map(path, mapper, trajectory, truth),
+        'map.png': lambda path: save_map(path, mapper, mesh, trajectory, truth),
         'photographs.png': lambda path: save_photographs(
-            path, mapper, samples.held_out or samples.all
+            path, mapper, mesh, samples.held_out or samples.all
         ),
         'trajectory.png': lambda path: save_trajectory(path, trajectory, truth),
     }

@@ -18,7 +18,7 @@ FOV_DEG = 35.0
 _ELEVATION_DEG = 40.0
 _LEVEL = 0.05  # what cameras' own up counts beside their being held level
 _SNAP_DEG = 10.0  # an axis of the world that is so near to the vertical is the vertical
-_TRIM = 0.02  # share of points left out at either end of an axis: specks far off
+_TRIM = 0.04  # share of points left out at either end of an axis: specks far off
 _MARGIN = 1.06
 
 
@@ -68,26 +68,27 @@ class Level:
         return cls(up, ahead, torch.linalg.cross(ahead, up))
 
 
-def viewpoints(points: Tensor, level: Level, width: int, height: int) -> tuple[Viewpoint, ...]:
-    """From above, from behind the first camera, from its left and from its right.
+def viewpoints(
+    points: Tensor, trajectory: Trajectory, width: int, height: int
+) -> tuple[Viewpoint, ...]:
+    """From above, from behind the first camera, and from the opposite side.
 
     Args:
-        points: (N, 3) of the map, at least one; all but a few far ones are in sight.
+        points: (N, 3) of the map, at least one; all but a few far ones are in sight, and so is
+            the trajectory, of at least one pose.
         width, height: pixels.
     """
-    points = _trimmed(points.double())
+    level = Level.of(trajectory)
+    points = torch.cat((_trimmed(points.double()), trajectory.world_from_camera[:, :3, 3]))
     slope = math.radians(_ELEVATION_DEG)
 
     def oblique(along: Tensor) -> Tensor:
         return math.cos(slope) * along - math.sin(slope) * level.up
 
-    left = (level.forward + level.right) / math.sqrt(2)
-    right = (level.forward - level.right) / math.sqrt(2)
     looks = {
         'from above': (-level.up, level.forward),
         'from behind the first view': (oblique(level.forward), level.up),
-        'from the left': (oblique(left), level.up),
-        'from the right': (oblique(right), level.up),
+        'from the opposite side': (oblique(-level.forward), level.up),
     }
     return tuple(
         _fitted(name, points, forward, up, width, height) for name, (forward, up) in looks.items()
