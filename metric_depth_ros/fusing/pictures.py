@@ -26,6 +26,7 @@ _FINER = 2  # drawn so many times as large, then reduced: smooth edges
 _DPI = 100
 _SKY = 1.0  # white
 _AMBIENT = 0.5
+_DARKEST = 0.3  # of the colours of heights: light and shade are to be seen on the floor, too
 _PATH, _TRUTH = '#d62728', '#111111'
 _PHOTOGRAPHS = 3
 _GREY = '0.85'
@@ -179,7 +180,7 @@ def height_colours(mesh: Mesh, up: Tensor) -> Tensor:
 
     height = (mesh.vertices.double() @ up).numpy()
     low, high = np.percentile(height, (2, 98))
-    share = (height - low) / max(high - low, 1e-6)
+    share = _DARKEST + (1 - _DARKEST) * ((height - low) / max(high - low, 1e-6)).clip(0, 1)
     return torch.from_numpy(matplotlib.colormaps['cividis'](share)[:, :3]).float()
 
 
