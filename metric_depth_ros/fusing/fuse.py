@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 import torch
+from torch import Tensor
 
 from ..errors import MetricDepthError
 from ..mapping import View
@@ -63,6 +64,7 @@ def fuse(
     predict: Predict,
     *,
     own_poses: bool = False,
+    hold_out: int | None = None,
     observers: Sequence[Observer] = (),
     show: Callable[[], None] | None = None,
 ) -> Fused:
@@ -75,6 +77,7 @@ def fuse(
         predict: the depth of a frame.
         own_poses: odometry says where the camera is; the first true pose, if there is one, only
             says where it begins, so that the map lies where it would with true poses.
+        hold_out: every so manyth frame teaches the Gaussians nothing, for them to be judged by.
         observers: see Observer.
         show: called after every frame.
 
@@ -84,7 +87,7 @@ def fuse(
             written.
     """
     unused: list[Unusable] = []
-    truth: list = []
+    truth: list[tuple[int, Tensor]] = []
     count, newest_ns, interrupted = 0, -1, False
     try:
         for item in frames:
@@ -99,7 +102,8 @@ def fuse(
                 newest_ns = stamp_ns
                 if item.world_from_camera is not None:
                     truth.append((stamp_ns, item.world_from_camera))
-                why = _add(item, mapper, predict, own_poses, observers)
+                held_out = hold_out is not None and count % hold_out == 0
+                why = _add(item, mapper, predict, own_poses, held_out, observers)
             if why:
                 unused.append(Unusable(item.name, why))
             if show is not None:
@@ -122,6 +126,7 @@ def _add(
     mapper: Mapper,
     predict: Predict,
     own_poses: bool,
+    held_out: bool,
     observers: Sequence[Observer],
 ) -> str:
     """Add one frame; why the map learnt nothing of it, in one line, empty where it did."""
@@ -134,7 +139,8 @@ def _add(
         return str(error)
     if own_poses and pose is not None and not mapper.stats.frames:
         mapper.start_at(pose)
-    added = mapper.add(item.frame, prediction, None if own_poses else pose)
+    used = None if own_poses else pose
+    added = mapper.add(item.frame, prediction, used, held_out=held_out)
     if not added.why:
         view = View(item.frame, prediction, added.world_from_camera)
         for observer in observers:

@@ -89,7 +89,7 @@ def save_photographs(path: Path, mapper: Mapper, mesh: Mesh, samples: list[Sampl
         depth = sample.truth if known else view.depth
         low, high = _range(depth)
         shade = {'cmap': _depth_colours(), 'vmin': low, 'vmax': high, 'interpolation': 'nearest'}
-        _show(row[0], view.image, f'photograph {sample.name}')
+        _show(row[0], view.image, f'photograph {Path(sample.name).name}')
         colour = drawn.interpolate(mesh.colours.float() / 255)
         colour = torch.where(drawn.seen[..., None], colour, torch.tensor(_SKY))
         _show(row[1], _reduced(colour, view.camera), 'surface in colour')

@@ -31,6 +31,7 @@ from .rerun_file import RerunFile
 from .samples import Samples, score_splat, score_surface
 
 REPORT_FILE, SEQUENCE_FOLDER = 'fuse.json', 'sequence'
+_HOLD_OUT = 6  # every sixth frame is not shown to the Gaussians
 
 # Called with what is being done, how much of it is done, and how much there is.
 Show = Callable[[str, int, int], None]
@@ -143,6 +144,7 @@ def _fuse(
             mapper,
             predict,
             own_poses=wanted.own_poses,
+            hold_out=_HOLD_OUT if mapper.splat is not None else None,
             observers=observers,
             show=shown,
         )

@@ -156,9 +156,17 @@ class Mapper:
         self._path_m = 0.0
 
     def add(
-        self, frame: Frame, prediction: DepthPrediction, world_from_camera: Tensor | None = None
+        self,
+        frame: Frame,
+        prediction: DepthPrediction,
+        world_from_camera: Tensor | None = None,
+        *,
+        held_out: bool = False,
     ) -> Added:
         """Fuse one frame at a pose (4, 4) float64; without one, where odometry says it is.
+
+        Args:
+            held_out: it becomes no key frame, so that the Gaussians may be judged by it.
 
         Raises:
             MappingError: the pose is no rigid motion, depth is of another camera, or what the
@@ -177,7 +185,8 @@ class Mapper:
             self._useless += 1
             return Added(world_from_camera, f'no depth to fuse: {fused}', fused)
         self._fused += 1
-        return Added(world_from_camera, fused=fused, seeded=self._seed(view))
+        seeded = None if held_out else self._seed(view)
+        return Added(world_from_camera, fused=fused, seeded=seeded)
 
     def start_at(self, world_from_camera: Tensor) -> None:
         """Put the first frame that comes without a pose here (4, 4) float64, not at the origin.

@@ -75,6 +75,7 @@ def test_bag_with_recorded_depth_and_poses(bag: Path, tmp_path: Path, corner_vie
     assert report['surface']['error_m'] < 0.02
     assert report['stats']['gaussians'] == len(read_splat_ply(out / 'splat.ply'))
     assert report['splat']['psnr'] > 10
+    assert report['splat']['held_out']
     assert report['exported']['frames'] == COUNT
     assert (out / 'sequence' / 'groundtruth.txt').is_file()
     for name in ('map.png', 'photographs.png', 'trajectory.png'):

@@ -96,6 +96,16 @@ def test_key_frames_come_with_motion(corner_view: Views):
     assert grown(corner_view, 1).refine(1) is None
 
 
+def test_what_is_held_out_is_no_key_frame(corner_view: Views):
+    mapper = Mapper(replace(SURFACE, splat=SplatSettings(max_gaussians=50), key_metres=0.0))
+    for number in range(3):
+        view = corner_view(number)
+        pose = view.world_from_camera
+        added = mapper.add(view.frame, view.prediction, pose, held_out=number == 1)
+        assert (added.seeded is None) == (number == 1)
+    assert (mapper.stats.frames, mapper.stats.key_frames) == (3, 2)
+
+
 def test_files_hold_the_map(corner_view: Views, tmp_path: Path):
     mapper = grown(corner_view, 3, replace(SURFACE, splat=SplatSettings()))
     paths = mapper.save(tmp_path / 'map')
