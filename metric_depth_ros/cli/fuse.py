@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from ..mapping.mapper import MapSettings
 
 _SPLAT_STEPS = 500
+_KEY_METRES, _KEY_DEGREES = 0.1, 5.0  # denser than live: nobody waits for the next frame
 _TRUE_RELATIVE_STD = 0.005  # of a depth sensor, over depth
 _GROWTH = 1.5  # voxels take half as much again while their memory grows
 
@@ -63,6 +65,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     the_map.add_argument(
         '--max-depth', type=float, default=10.0, metavar='METRES',
         help='depth beyond is not fused (%(default)s)',
+    )  # fmt: skip
+    the_map.add_argument(
+        '--max-std', type=float, default=0.25, metavar='SHARE',
+        help='pixels whose standard deviation is a larger share of their depth are not fused '
+        '(%(default)s)',
     )  # fmt: skip
     the_map.add_argument(
         '--min-views', type=int, default=1, metavar='N',
@@ -184,14 +191,16 @@ def _settings(args: argparse.Namespace) -> MapSettings:
     from ..mapping.mapper import MapSettings
     from ..mapping.splat import SplatSettings
 
-    gates = Gates(max_depth=args.max_depth)
+    gates = Gates(max_depth=args.max_depth, max_relative_std=args.max_std)
     if args.depth == 'truth':
-        gates = Gates(max_depth=args.max_depth, assumed_relative_std=_TRUE_RELATIVE_STD)
+        gates = replace(gates, assumed_relative_std=_TRUE_RELATIVE_STD)
     return MapSettings(
         voxel_size=args.voxel,
         max_blocks=max(1, int(args.memory * 1e6 / (_GROWTH * BYTES_PER_BLOCK))),
         gates=gates,
         min_views=args.min_views,
         splat=SplatSettings() if args.splat else None,
+        key_metres=_KEY_METRES,
+        key_degrees=_KEY_DEGREES,
         track_map=args.track_map,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from itertools import islice
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..errors import MetricDepthError
 from ..mapping import View
+from ..mapping.gating import GateCounts
 from ..mapping.mapper import Added, Mapper
 from ..mapping.trajectory import Trajectory, seconds, trajectory_of
 from ..types import DepthPrediction
@@ -29,12 +30,14 @@ class FuseError(MetricDepthError):
 class Fused:
     """What became of the frames.
 
-    unused: frames that the map has nothing of. truth: the true poses of all frames that have one.
+    unused: frames that the map has nothing of. pixels: of all frames that had depth and a pose,
+    used or not, and why. truth: the true poses of all frames that have one.
     interrupted: not all frames were asked for, somebody stopped it.
     """
 
     frames: int
     unused: tuple[Unusable, ...]
+    pixels: GateCounts
     truth: Trajectory
     interrupted: bool
 
@@ -87,6 +90,7 @@ def fuse(
             written.
     """
     unused: list[Unusable] = []
+    pixels: list[GateCounts] = []
     truth: list[tuple[int, Tensor]] = []
     count, newest_ns, interrupted = 0, -1, False
     try:
@@ -103,7 +107,7 @@ def fuse(
                 if item.world_from_camera is not None:
                     truth.append((stamp_ns, item.world_from_camera))
                 held_out = hold_out is not None and count % hold_out == 0
-                why = _add(item, mapper, predict, own_poses, held_out, observers)
+                why = _add(item, mapper, predict, own_poses, held_out, observers, pixels)
             if why:
                 unused.append(Unusable(item.name, why))
             if show is not None:
@@ -118,7 +122,11 @@ def fuse(
             if unused
             else 'no frame could be fused: there is none'
         )
-    return Fused(count, tuple(unused), trajectory_of(truth), interrupted)
+    return Fused(count, tuple(unused), _sum(pixels), trajectory_of(truth), interrupted)
+
+
+def _sum(counts: list[GateCounts]) -> GateCounts:
+    return GateCounts(*(sum(column) for column in zip(*map(astuple, counts), strict=True)))
 
 
 def _add(
@@ -128,6 +136,7 @@ def _add(
     own_poses: bool,
     held_out: bool,
     observers: Sequence[Observer],
+    pixels: list[GateCounts],
 ) -> str:
     """Add one frame; why the map learnt nothing of it, in one line, empty where it did."""
     pose = item.world_from_camera
@@ -141,6 +150,8 @@ def _add(
         mapper.start_at(pose)
     used = None if own_poses else pose
     added = mapper.add(item.frame, prediction, used, held_out=held_out)
+    if added.fused is not None:
+        pixels.append(added.fused.gates)
     if not added.why:
         view = View(item.frame, prediction, added.world_from_camera)
         for observer in observers:

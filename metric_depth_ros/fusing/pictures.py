@@ -38,12 +38,10 @@ def save_map(
     """Shape, colours, cloud and Gaussians, each from the same three viewpoints, with the way.
 
     Args:
-        path: of the PNG. mesh: of the mapper's surface. truth: the true way, drawn beneath; may
-            be empty.
+        path: of the PNG. mesh: of the mapper's surface, not empty. truth: the true way, drawn
+            beneath; may be empty.
     """
     cloud = mapper.cloud()
-    if not len(mesh.triangles):
-        return
     looks = viewpoints(mesh.vertices, trajectory, *_SIZE)
     heights = height_colours(mesh, Level.of(trajectory).up)
     splat = None if mapper.splat is None else _on_cpu(mapper.splat.gaussians)
@@ -74,8 +72,6 @@ def save_map(
 
 def save_photographs(path: Path, mapper: Mapper, mesh: Mesh, samples: list[Sample]) -> None:
     """A few frames: the photograph, the map as seen from there, depths, and Gaussians."""
-    if not samples or not len(mesh.triangles):
-        return
     some = [samples[i] for i in _evenly(len(samples), _PHOTOGRAPHS)]
     columns = 5 if mapper.splat is not None and len(mapper.splat.gaussians) else 4
     figure = _figure(columns * 420, len(some) * (round(420 * _aspect(some)) + 34))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..mapping.export import Exported
+from ..mapping.gating import GateCounts
 from ..mapping.mapper import MapStats
 from ..mapping.trajectory import Drift, TrajectoryScore
 from .recordings import Unusable
@@ -33,6 +34,7 @@ class Report:
     voxel_size: float
     frames: int
     unused: tuple[Unusable, ...]
+    pixels: GateCounts
     interrupted: bool
     stats: MapStats
     triangles: int
@@ -92,6 +94,7 @@ def rows(report: Report) -> list[tuple[str, str]]:
     lines = [
         ('depth, poses', f'{report.depth}, {report.poses}'),
         ('frames', _frames(report)),
+        ('pixels', pixels_line(report.pixels)),
         ('path', f'{stats.path_m:.2f} m'),
     ]
     if report.drift is not None:
@@ -126,6 +129,16 @@ def rows(report: Report) -> list[tuple[str, str]]:
         lines.append(('sequence', f'{report.exported.frames} frames in the TUM RGB-D layout'))
     lines.append(('time', f'{report.seconds:.1f} s'))
     return lines
+
+
+def pixels_line(counts: GateCounts) -> str:
+    """Which share of all pixels was fused, and what the others lacked."""
+    share = {name: 100 * value / counts.pixels for name, value in asdict(counts).items()}
+    return (
+        f'{share["used"]:.0f} % fused; {share["no_depth"]:.0f} % without depth, '
+        f'{share["range"]:.0f} % out of range, {share["std"]:.0f} % too uncertain, '
+        f'{share["edges"]:.0f} % at depth edges'
+    )
 
 
 def _frames(report: Report) -> str:

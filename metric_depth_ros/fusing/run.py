@@ -23,10 +23,10 @@ from ..mapping.trajectory import (
     drift,
     score,
 )
-from .fuse import Fused, Observer, Predict, fuse, some_of
+from .fuse import Fused, FuseError, Observer, Predict, fuse, some_of
 from .pictures import save_map, save_photographs, save_trajectory
 from .recordings import Recording
-from .report import Report, write_report
+from .report import Report, pixels_line, write_report
 from .rerun_file import RerunFile
 from .samples import Samples, score_splat, score_surface
 
@@ -66,7 +66,7 @@ def make_map(
     """Fuse, save, judge and draw. Stopped from the keyboard it saves and judges what there is.
 
     Raises:
-        FuseError: no frame could be fused.
+        FuseError: no frame could be fused, or all of them give no surface.
         MappingError: settings out of range, or a file that cannot be written.
         OSError: the folder cannot be made.
     """
@@ -80,6 +80,11 @@ def make_map(
         interrupted = fused.interrupted or not _finish(mapper, wanted.splat_steps, show)
         files = [path.name for path in _save(mapper, wanted.folder)]
     mesh = read_mesh(wanted.folder / MESH_FILE)  # with what the limit of memory moved to disk
+    if not len(mesh.triangles):
+        raise FuseError(
+            f'{recording.name} gives no surface: of the pixels, {pixels_line(fused.pixels)}; '
+            '--max-std takes less certain ones, larger voxels join sparser ones'
+        )
     trajectory = mapper.trajectory()
     if wanted.pictures:
         files += _draw(mapper, mesh, fused, samples, wanted, show)
@@ -92,6 +97,7 @@ def make_map(
         voxel_size=settings.voxel_size,
         frames=fused.frames,
         unused=fused.unused,
+        pixels=fused.pixels,
         interrupted=interrupted,
         stats=mapper.stats,
         triangles=len(mesh.triangles),

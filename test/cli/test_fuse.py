@@ -73,6 +73,7 @@ def test_bag_with_recorded_depth_and_poses(bag: Path, tmp_path: Path, corner_vie
     assert report == json.loads((tmp_path / 'copy' / 'f.json').read_text())
     assert (report['frames'], report['poses'], report['depth']) == (COUNT, 'truth', 'truth')
     assert report['surface']['error_m'] < 0.02
+    assert report['pixels']['pixels'] == COUNT * 64 * 48
     assert report['stats']['gaussians'] == len(read_splat_ply(out / 'splat.ply'))
     assert report['splat']['psnr'] > 10
     assert report['splat']['held_out']
@@ -102,17 +103,16 @@ def test_manifest_with_odometry(
     assert '4 fused of 4' in capsys.readouterr().out
 
 
-def test_depth_of_a_model(manifest: Path, tmp_path: Path) -> None:
+def test_depth_of_a_model_that_is_never_sure(
+    manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     torch.manual_seed(0)
     model = tmp_path / 'tiny'
     checkpoint.save(model, Grin(GrinConfig.tiny()), checkpoint.Card('tiny', 'Apache-2.0', 'test'))
     command = ['fuse', str(manifest), '--out', str(tmp_path / 'out'), '--model', str(model)]
-    status = main([*command, '--voxel', '0.1', '--max-frames', '1', '--no-pictures'])
-    # A random network may say nothing that is sure enough for a map; then that is said.
-    assert status in (0, 2)
-    if status == 0:
-        report = json.loads((tmp_path / 'out' / 'fuse.json').read_text())
-        assert report['depth'] == 'tiny'
+    status = main([*command, '--max-frames', '2', '--max-std', '1e-6', '--no-pictures'])
+    assert status == 2  # no network is so sure, and this one knows nothing
+    expect_line(capsys, r'no frame could be fused: .*used \(no depth')
 
 
 @pytest.mark.parametrize(
