@@ -35,7 +35,7 @@ _GREY = '0.85'
 def save_map(
     path: Path, mapper: Mapper, mesh: Mesh, trajectory: Trajectory, truth: Trajectory
 ) -> None:
-    """Shape, colours, cloud and Gaussians, each from the same three viewpoints, with the way.
+    """Shape, colours, cloud and Gaussians, each from the same four viewpoints, with the way.
 
     Args:
         path: of the PNG. mesh: of the mapper's surface, not empty. truth: the true way, drawn

@@ -16,6 +16,7 @@ from ..types import Camera
 
 FOV_DEG = 35.0
 _ELEVATION_DEG = 40.0
+_SIDE_DEG = 65.0  # of the first view to either side; from further round walls show their backs
 _LEVEL = 0.05  # what cameras' own up counts beside their being held level
 _SNAP_DEG = 10.0  # an axis of the world that is so near to the vertical is the vertical
 _TRIM = 0.04  # share of points left out at either end of an axis: specks far off
@@ -71,7 +72,7 @@ class Level:
 def viewpoints(
     points: Tensor, trajectory: Trajectory, width: int, height: int
 ) -> tuple[Viewpoint, ...]:
-    """From above, from behind the first camera, and from the opposite side.
+    """From above, from behind the first camera, from its left and from its right.
 
     Args:
         points: (N, 3) of the map, at least one; all but a few far ones are in sight, and so is
@@ -85,10 +86,14 @@ def viewpoints(
     def oblique(along: Tensor) -> Tensor:
         return math.cos(slope) * along - math.sin(slope) * level.up
 
+    side = math.radians(_SIDE_DEG)
+    left = math.cos(side) * level.forward + math.sin(side) * level.right
+    right = math.cos(side) * level.forward - math.sin(side) * level.right
     looks = {
         'from above': (-level.up, level.forward),
         'from behind the first view': (oblique(level.forward), level.up),
-        'from the opposite side': (oblique(-level.forward), level.up),
+        'from its left': (oblique(left), level.up),
+        'from its right': (oblique(right), level.up),
     }
     return tuple(
         _fitted(name, points, forward, up, width, height) for name, (forward, up) in looks.items()
