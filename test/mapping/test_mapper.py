@@ -35,6 +35,11 @@ def off_the_walls(points: torch.Tensor) -> torch.Tensor:
     return (points - torch.tensor([1.0, 0.7, 2.5])).abs().amin(-1)
 
 
+def assert_same_points(points: torch.Tensor, expected: torch.Tensor) -> None:
+    """In any order: that of marching cubes is its threads' affair."""
+    torch.testing.assert_close(points.unique(dim=0), expected.unique(dim=0))
+
+
 def test_surface_is_the_corner(corner_view: Views):
     mapper = grown(corner_view, 4)
     mesh, cloud = mapper.mesh(), mapper.cloud()
@@ -79,7 +84,7 @@ def test_frames_of_no_use_are_refused_and_the_map_stays(corner_view: Views):
     with pytest.raises(MappingError, match='expected finite numbers'):
         mapper.add(view.frame, view.prediction, view.world_from_camera * torch.nan)
     assert (mapper.stats.frames, mapper.stats.useless, mapper.stats.lost) == (2, 1, 1)
-    torch.testing.assert_close(mapper.mesh().vertices, before)
+    assert_same_points(mapper.mesh().vertices, before)
 
 
 def test_key_frames_come_with_motion(corner_view: Views):
@@ -112,7 +117,7 @@ def test_files_hold_the_map(corner_view: Views, tmp_path: Path):
     assert [path.name for path in paths] == [
         'trajectory.txt', 'mesh.ply', 'cloud.ply', 'splat.ply',
     ]  # fmt: skip
-    torch.testing.assert_close(read_mesh(paths[1]).vertices, mapper.mesh().vertices)
+    assert_same_points(read_mesh(paths[1]).vertices, mapper.mesh().vertices)
     poses = torch.stack([corner_view(n).world_from_camera for n in range(3)])
     trajectory = read_trajectory(paths[0])
     torch.testing.assert_close(trajectory.world_from_camera, poses, atol=1e-6, rtol=0)
