@@ -202,7 +202,8 @@ def test_a_view_without_a_usable_pixel_changes_nothing_and_says_why(depth, std, 
     report = volume.integrate(wall(depth, std=std))
     assert (report.gates.used, report.voxels) == (0, 0)
     assert getattr(report.gates, reason) == report.gates.pixels == 1200
-    assert torch.equal(volume.mesh().vertices, before.vertices)
+    # Open3D says the vertices in another order each time
+    assert sorted(volume.mesh().vertices.tolist()) == sorted(before.vertices.tolist())
 
 
 def test_an_empty_map_has_an_empty_surface():
