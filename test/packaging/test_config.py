@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -13,6 +14,7 @@ import yaml
 from metric_depth_ros.ros.mapping_parameters import MappingParameters
 from metric_depth_ros.ros.parameters import Parameters
 
+PATIENCE_S = 10.0
 TABLES = {'depth': Parameters, 'mapping': MappingParameters}
 MESSAGE_SHOWN_BY = {
     'rviz_default_plugins/Image': 'sensor_msgs/msg/Image',
@@ -39,12 +41,18 @@ def published() -> Iterator[dict[str, str]]:
     from metric_depth_ros.ros.mapping_outputs import MappingOutputs
     from metric_depth_ros.ros.outputs import Outputs
 
+    reliable = ReliabilityPolicy.RELIABLE
     rclpy.init()
     node = LifecycleNode('depth_node', enable_communication_interface=False)
-    Outputs(node, QoSProfile(depth=1), 'model')
-    MappingOutputs(node, ReliabilityPolicy.RELIABLE)
-    topics = node.get_publisher_names_and_types_by_node('depth_node', '/')
+    outputs = (Outputs(node, QoSProfile(depth=1), 'model'), MappingOutputs(node, reliable))
+    topics: list[tuple[str, list[str]]] = []
+    deadline = time.monotonic() + PATIENCE_S
+    # the graph learns of publishers by and by, the last one last
+    while '/map/path' not in dict(topics) and time.monotonic() < deadline:
+        topics = node.get_publisher_names_and_types_by_node('depth_node', '/')
+        time.sleep(0.02)
     yield {topic: types[0] for topic, types in topics}
+    del outputs
     node.destroy_node()
     rclpy.shutdown()
 
