@@ -105,7 +105,8 @@ def run(args: argparse.Namespace) -> int:
 
     from ..fusing.recordings import open_recording
     from ..fusing.report import table, unused_lines, write_report
-    from ..fusing.run import Wanted, make_map, map_device
+    from ..fusing.run import Wanted, make_map
+    from ..mapping.mapper import map_device
 
     _check(args)
     recording = open_recording(

@@ -95,7 +95,7 @@ def begin_with_extra(folder: Path, method: nn.Module) -> None:
     """
     path = folder / EXTRA
     if path.is_file() and read_card(folder / CARD)[0] == method_name(method):
-        method.load_state_dict(load_tensors(path, _extra(method)), strict=False)
+        _take_extra(path, method)
 
 
 def _extra(method: nn.Module) -> dict[str, Tensor]:
@@ -114,7 +114,12 @@ def _load_extra(folder: Path, method: nn.Module) -> None:
             f'{method_name(method)} in it: copy all of the checkpoint'
         )
     if path.is_file():
-        method.load_state_dict(load_tensors(path, expected), strict=False)
+        _take_extra(path, method)
+
+
+def _take_extra(path: Path, method: nn.Module) -> None:
+    # load_tensors is strict about these; the parts, which are not among them, stay as they are
+    method.load_state_dict(load_tensors(path, _extra(method)), strict=False)
 
 
 def _is_relative(folder: Path) -> bool:

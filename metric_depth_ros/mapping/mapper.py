@@ -294,3 +294,22 @@ def _rasterizer_for(device: torch.device | str) -> Rasterizer:
 
         return gsplat_rasterizer.rasterize
     return rasterize
+
+
+def map_device(name: str) -> torch.device:
+    """Where a map is made: of 'auto', CUDA where PyTorch and Open3D both know one.
+
+    Raises:
+        MappingError: there is no such device.
+    """
+    if name != 'auto':
+        try:
+            return torch.device(name)
+        except RuntimeError:
+            raise MappingError(f'device is {name!r}, expected auto, cpu, cuda or cuda:N') from None
+    if torch.cuda.is_available():
+        import open3d
+
+        if open3d.core.cuda.is_available():
+            return torch.device('cuda')
+    return torch.device('cpu')

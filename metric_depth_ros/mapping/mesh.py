@@ -67,7 +67,7 @@ def join(meshes: Iterable[Mesh]) -> Mesh:
     first = np.cumsum([0, *(len(mesh.vertices) for mesh in parts)])
     return Mesh(
         torch.cat([mesh.vertices for mesh in parts]),
-        torch.cat([mesh.triangles + int(n) for mesh, n in zip(parts, first, strict=False)]),
+        torch.cat([mesh.triangles + int(n) for mesh, n in zip(parts, first[:-1], strict=True)]),
         torch.cat([mesh.normals for mesh in parts]),
         torch.cat([mesh.colours for mesh in parts]),
     )

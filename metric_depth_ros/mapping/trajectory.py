@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -43,7 +44,7 @@ class Trajectory:
                 f'{len(self.stamps_ns)} stamps with poses of shape '
                 f'{tuple(self.world_from_camera.shape)}, expected ({len(self.stamps_ns)}, 4, 4)'
             )
-        if any(b <= a for a, b in zip(self.stamps_ns, self.stamps_ns[1:], strict=False)):
+        if any(b <= a for a, b in itertools.pairwise(self.stamps_ns)):
             raise TrajectoryError('stamps of a trajectory do not increase')
 
     def __len__(self) -> int:

@@ -30,8 +30,6 @@ from ..nn.latent import (
 )
 from ..types import CoarseDepth, Conditioning
 
-# Bounds the memory of `draw`: so many pixels of samples are decoded at a time.
-PIXELS_PER_PASS = 2**21
 # The shares of the pixels below the two ends of the range, as Marigold has them.
 PERCENTILES = (0.02, 0.98)
 _SMALLEST_RANGE = 1e-6  # a wall seen head on has none
@@ -332,23 +330,8 @@ class BetterDepth(nn.Module):
         generator: torch.Generator,
     ) -> Tensor:
         """(S, h, w) float32 codes in [-1, 1] of image (3, h, w) and coarse codes (h, w)."""
-        # 1. Latents of the image and of the coarse depth.
-        latent = self.latent
         condition = self.condition(image[None], coarse_codes[None])
-
-        # 2. All noise, in one draw.
-        shape = (num_samples, latent.vae.config.latent_channels, *condition.shape[-2:])
-        noise = torch.randn(
-            shape, generator=generator, device=generator.device, dtype=condition.dtype
-        ).to(condition.device)
-
-        # 3. Denoise and decode, as many samples at a time as memory should hold.
-        step = max(1, PIXELS_PER_PASS // math.prod(image.shape[-2:]))
-        codes = []
-        for part in noise.split(step):
-            beside = condition.expand(len(part), -1, -1, -1)
-            codes.append(latent.decode_depth(latent.sample(beside, part, num_steps, generator)))
-        return torch.cat(codes)
+        return self.latent.sample_depth(condition, num_samples, num_steps, generator)
 
     def _check_draw(self, conditioning: Conditioning, num_samples: int, num_steps: int) -> None:
         conditioning.expect_multiple_of(self.multiple_of)

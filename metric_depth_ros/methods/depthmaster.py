@@ -292,12 +292,8 @@ class DepthMaster(nn.Module):
         self, image: Tensor, num_samples: int, num_steps: int, generator: torch.Generator
     ) -> Tensor:
         """(S, h, w) codes of the denoising paradigm."""
-        condition = self.latent.encode(image[None]).expand(num_samples, -1, -1, -1)
-        noise = torch.randn(
-            condition.shape, generator=generator, device=generator.device, dtype=condition.dtype
-        ).to(condition.device)
-        latents = self.latent.sample(condition, noise, num_steps, generator)
-        return self.latent.decode_depth(latents)
+        condition = self.latent.encode(image[None])
+        return self.latent.sample_depth(condition, num_samples, num_steps, generator)
 
     def _check_draw(
         self, conditioning: Conditioning, num_samples: int, num_steps: int | None

@@ -8,7 +8,6 @@ so that rooms and streets share one range and nothing is aligned afterwards. Dep
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -20,9 +19,6 @@ from ..depth_codec import LogBase
 from ..errors import MetricDepthError
 from ..nn.latent import LatentConfig, LatentNetwork, widen
 from ..types import Conditioning
-
-# Bounds the memory of `draw`: so many pixels of samples are decoded at a time.
-PIXELS_PER_PASS = 2**21
 
 
 @dataclass(frozen=True)
@@ -198,23 +194,8 @@ class MetricGold(nn.Module):
         self, image: Tensor, num_samples: int, num_steps: int, generator: torch.Generator
     ) -> Tensor:
         """(S, h, w) float32 codes in [-1, 1] of the image (3, h, w) in [-1, 1]."""
-        # 1. Latents of the image.
-        latent = self.latent
-        condition = latent.encode(image[None])
-
-        # 2. All noise, in one draw.
-        shape = (num_samples, *condition.shape[1:])
-        noise = torch.randn(
-            shape, generator=generator, device=generator.device, dtype=condition.dtype
-        ).to(condition.device)
-
-        # 3. Denoise and decode, as many samples at a time as memory should hold.
-        step = max(1, PIXELS_PER_PASS // math.prod(image.shape[-2:]))
-        codes = []
-        for part in noise.split(step):
-            beside = condition.expand(len(part), -1, -1, -1)
-            codes.append(latent.decode_depth(latent.sample(beside, part, num_steps, generator)))
-        return torch.cat(codes)
+        condition = self.latent.encode(image[None])
+        return self.latent.sample_depth(condition, num_samples, num_steps, generator)
 
     def _check_draw(self, conditioning: Conditioning, num_samples: int, num_steps: int) -> None:
         conditioning.expect_multiple_of(self.multiple_of)

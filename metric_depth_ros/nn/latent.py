@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,9 @@ from torch import Tensor, nn
 
 from ..errors import MetricDepthError
 from .fourier_enhancement import FourierEnhancement, after
+
+# Bounds the memory of sampling: so many pixels of samples are decoded at a time.
+PIXELS_PER_PASS = 2**21
 
 
 class LatentError(MetricDepthError):
@@ -235,6 +239,28 @@ class LatentNetwork(nn.Module):
             output = self.predict(latents, t, condition)
             latents = scheduler.step(output, t, latents, generator=generator).prev_sample
         return latents
+
+    def sample_depth(
+        self, condition: Tensor, num_samples: int, num_steps: int, generator: torch.Generator
+    ) -> Tensor:
+        """(S, h, w) float32 codes in [-1, 1]: depth that is sampled beside `condition`.
+
+        Args:
+            condition: (1, D, ...) latents, of one image. num_steps: see sample.
+        """
+        # 1. All noise, in one draw.
+        shape = (num_samples, self.vae.config.latent_channels, *condition.shape[-2:])
+        noise = torch.randn(
+            shape, generator=generator, device=generator.device, dtype=condition.dtype
+        ).to(condition.device)
+
+        # 2. Denoise and decode, as many samples at a time as memory should hold.
+        pixels = math.prod(condition.shape[-2:]) * self.stride**2
+        codes = []
+        for part in noise.split(max(1, PIXELS_PER_PASS // pixels)):
+            beside = condition.expand(len(part), -1, -1, -1)
+            codes.append(self.decode_depth(self.sample(beside, part, num_steps, generator)))
+        return torch.cat(codes)
 
     def add_noise(self, data: Tensor, noise: Tensor, t: Tensor) -> Tensor:
         """Latents x_t at the times t (B,)."""

@@ -9,11 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from ..mapping import MappingError
-from ..mapping.mapper import Added, Mapper
+from ..mapping.mapper import Added, Mapper, map_device
 from ..types import DepthPrediction, Frame
 from .mapping_parameters import MappingParameters
 
@@ -30,7 +29,7 @@ class MapKeeper:
     """
 
     def __init__(self, chosen: MappingParameters) -> None:
-        device = _device(chosen.device)
+        device = map_device(chosen.device)
         self.folder = _fresh_folder(Path(chosen.folder).expanduser())
         self._mapper = Mapper(chosen.map_settings(device, self.folder / 'overflow'), device=device)
         self._steps_a_key_frame = chosen.splat_steps
@@ -125,20 +124,3 @@ def _fresh_folder(parent: Path) -> Path:
         count += 1
         folder = parent / f'{name}_{count}'
     return folder
-
-
-def _device(name: str) -> torch.device:
-    """Of the parameter: CUDA if PyTorch and Open3D both know one, where it is 'auto'."""
-    if name != 'auto':
-        try:
-            return torch.device(name)
-        except RuntimeError as error:
-            raise MappingError(
-                f'parameter device is {name!r}, expected auto, cpu, cuda or cuda:N'
-            ) from error
-    if torch.cuda.is_available():
-        import open3d
-
-        if open3d.core.cuda.is_available():
-            return torch.device('cuda')
-    return torch.device('cpu')

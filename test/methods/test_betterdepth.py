@@ -13,9 +13,10 @@ from torch import Tensor
 from metric_depth_ros import checkpoint
 from metric_depth_ros.checkpoint import Card
 from metric_depth_ros.errors import MetricDepthError
-from metric_depth_ros.methods import METHODS, betterdepth
+from metric_depth_ros.methods import METHODS
 from metric_depth_ros.methods.betterdepth import BetterDepth, BetterDepthConfig, CodeRange
 from metric_depth_ros.methods.grin import Grin, GrinConfig
+from metric_depth_ros.nn import latent as nn_latent
 from metric_depth_ros.nn.latent import LatentConfig, LatentError, LatentNetwork
 from metric_depth_ros.predictor import CoarseModelError, Predictor
 from metric_depth_ros.types import Camera, CoarseDepth, Conditioning, Frame
@@ -141,7 +142,7 @@ def test_one_at_a_time_is_as_all_at_once(
 ) -> None:
     conditioning = look(CoarseDepth(ramp(24, 40)), 24, 40)
     together = tiny.draw(conditioning, 3, seeded())
-    monkeypatch.setattr(betterdepth, 'PIXELS_PER_PASS', 1)
+    monkeypatch.setattr(nn_latent, 'PIXELS_PER_PASS', 1)
     torch.testing.assert_close(
         tiny.draw(conditioning, 3, seeded()), together, rtol=1e-4, atol=1e-4
     )
