@@ -25,6 +25,7 @@ class ModelEntry:
 
     parameters: None for a public model, whose weights are on the hub.
     hub_id: of a public model, which is its name too.
+    licence_read_in, licence_doubt: of a public model, see Licence. pickled: see PublicModel.
     quantity: 'metric depth' or 'relative disparity'. scenes: 'indoor', 'outdoor' or 'both'.
     """
 
@@ -37,6 +38,9 @@ class ModelEntry:
     hub_id: str | None = None
     quantity: str = 'metric depth'
     scenes: str = 'both'
+    licence_read_in: str = ''
+    licence_doubt: str = ''
+    pickled: bool = False
 
 
 def models() -> list[ModelEntry]:
@@ -85,12 +89,15 @@ def _public() -> list[ModelEntry]:
             known.hub_id,
             'coarse',
             None,
-            known.licence,
+            known.licence.name,
             known.family,
             checkpoint=None,
             hub_id=known.hub_id,
             quantity='metric depth' if known.quantity.metric else 'relative disparity',
             scenes=known.scenes,
+            licence_read_in=known.licence.read_in,
+            licence_doubt=known.licence.doubt,
+            pickled=known.pickled,
         )
         for known in PUBLIC_MODELS
     ]

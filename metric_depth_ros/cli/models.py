@@ -63,7 +63,10 @@ def _show_all(*, as_json: bool) -> None:
     for entry in entries:
         if entry.hub_id is not None:
             kind = entry.quantity.split()[0]
-            print(f'  {entry.hub_id:<57} {kind:<8} {entry.scenes:<7} {entry.licence}')
+            marks = (' *' if entry.licence_doubt else '') + (' +' if entry.pickled else '')
+            print(f'  {entry.hub_id:<57} {kind:<8} {entry.scenes:<7} {entry.licence}{marks}')
+    print('* its authors state another one elsewhere, or none with these weights: ask --json why')
+    print('+ had pickled weights alone: docs/coarse_models.md says how to get others')
 
 
 def _show_one(model: str, *, as_json: bool) -> None:

@@ -59,7 +59,7 @@ def load(folder: Path, model: str | Path, scale: float | None) -> Checkpoint:
     """The checkpoint in `folder`; `model` is what it was asked for as, scale as of Coarse."""
     name = public_name(folder, model)
     known = public_model(name)
-    licence = known.licence if known else 'see its README.md'
+    licence = known.licence.name if known else 'see its README.md'
     source = known.family if known else Coarse.SOURCE
     calibration = UNCALIBRATED
     own = folder / CARD

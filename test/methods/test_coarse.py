@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import cv2
@@ -356,12 +357,38 @@ def test_what_is_known_of_public_models_holds_together() -> None:
     assert relative.quantity == RELATIVE_DISPARITY
 
 
+def test_every_licence_is_in_the_table_of_the_docs(repository: Path) -> None:
+    text = (repository / 'docs' / 'coarse_models.md').read_text().split('## Licences')[1]
+    table = [
+        [cell.strip() for cell in row.strip('|').split('|')]
+        for row in text.splitlines()
+        if row.startswith('| `')
+    ]
+    used = set()
+    for known in PUBLIC_MODELS:
+        rows = [
+            index
+            for index, (weights, *_) in enumerate(table)
+            if any(fnmatchcase(known.hub_id, name.strip('` ')) for name in weights.split(','))
+        ]
+        assert len(rows) == 1, f'{known.hub_id}: rows {rows}'
+        licence = known.licence
+        assert table[rows[0]][1:] == [licence.name, licence.read_in, licence.doubt]
+        assert licence.read_in
+        assert not known.pickled or f'`{known.hub_id}`' in text.split('pickled')[0]
+        used.update(rows)
+    assert used == set(range(len(table)))
+
+
 def test_models_lists_them() -> None:
     entries = {entry.name: entry for entry in checkpoint.models()}
     indoor = entries['depth-anything/Depth-Anything-V2-Metric-Indoor-Large-hf']
     assert (indoor.licence, indoor.quantity) == ('CC-BY-NC-4.0', 'metric depth')
     assert (indoor.scenes, indoor.hub_id) == ('indoor', indoor.name)
+    assert 'Apache-2.0' in indoor.licence_doubt
     assert entries['Intel/dpt-large'].quantity == 'relative disparity'
+    assert entries['vinvino02/glpn-kitti'].pickled
+    assert not indoor.pickled
 
 
 def test_what_one_is_made_of(folders: dict[str, Path]) -> None:
