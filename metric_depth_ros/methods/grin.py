@@ -11,7 +11,7 @@ region of interest at inference, by the same code.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -24,6 +24,7 @@ from ..errors import MetricDepthError
 from ..nn import sampling
 from ..nn.fourier import ray_feature_width, ray_features
 from ..nn.pyramid import ConcatenatePyramid, TopDownPyramid
+from ..nn.refinement import Refinement
 from ..nn.resnet import ResNet18
 from ..nn.rin import Rin
 from ..nn.subset import random_subset
@@ -114,6 +115,7 @@ class Grin(nn.Module):
         'grin-small': GrinConfig.small,
     }
     SOURCE = 'Guizilini et al. 2024, GRIN; its authors published no weights'
+    MAY_BEGIN_ANEW: ClassVar[tuple[str, ...]] = ('refinement',)
     takes_rays = True
     takes_targets = True
     multiple_of = 32
@@ -156,6 +158,9 @@ class Grin(nn.Module):
             shuffle = config.regression_upsampling == 'shuffle'
             self.regression = nn.Conv2d(config.global_width, MERGED_STRIDE**2 if shuffle else 1, 1)
             nn.init.normal_(self.regression.weight, std=0.01)
+        self.refinement: Refinement | None = None
+        if config.refine_width:
+            self.refinement = Refinement(config.global_width, MERGED_STRIDE, config.refine_width)
 
     # ---- codes -------------------------------------------------------------------------------
 
@@ -206,7 +211,7 @@ class Grin(nn.Module):
             image=image,
             rays=rays,
             merged=merged,
-            regression=self._regress(merged, image.shape[-2:]),
+            regression=self._regress(merged, image),
             global_tokens=self.to_global(torch.cat([features, geometry], dim=-1)),
             global_valid=(share_seen >= 0.5).flatten(1),
         )
@@ -273,13 +278,17 @@ class Grin(nn.Module):
             return sampling.data_from_velocity(noisy, output, gamma)
         return sampling.data_from_noise(noisy, output, gamma)
 
-    def _regress(self, merged: Tensor, size: Sequence[int]) -> Tensor | None:
+    def _regress(self, merged: Tensor, image: Tensor) -> Tensor | None:
         if self.regression is None:
             return None
-        code = self.regression(merged).float()
+        code, size = self.regression(merged).float(), image.shape[-2:]
         if self.config.regression_upsampling == 'shuffle':
-            return F.pixel_shuffle(code, MERGED_STRIDE)[:, 0]
-        return F.interpolate(code, size=size, mode='bilinear', align_corners=False)[:, 0]
+            code = F.pixel_shuffle(code, MERGED_STRIDE)
+        else:
+            code = F.interpolate(code, size=size, mode='bilinear', align_corners=False)
+        if self.refinement is not None:
+            code = self.refinement(code, image, merged)
+        return code[:, 0]
 
     def _geometry(self, rays: Tensor) -> Tensor:
         config = self.config

@@ -41,6 +41,8 @@ class GrinConfig:
     regression_weight: of a dense L1 loss on a head of the encoder alone; 0 for no head.
     regression_upsampling: how that head reaches the image's pixels: 'bilinear' from one code a
         cell of the merged map, or 'shuffle' from one code a pixel.
+    refine_width: channels of the convolutions that look at that head's codes beside the image at
+        its full size, and correct them; 0 for none.
     diffusion_share: share of training steps that denoise; the others train that head alone,
         which is what most of the accuracy hangs on and takes less than half of the time.
     diffuse_residual: the diffusion is about what that head leaves over, not about the code.
@@ -81,6 +83,7 @@ class GrinConfig:
     data_loss: bool = False
     regression_weight: float = 0.0
     regression_upsampling: str = field(default='bilinear', metadata=LATER)
+    refine_width: int = field(default=0, metadata=LATER)
     diffusion_share: float = field(default=1.0, metadata=LATER)
     diffuse_residual: bool = False
     data_scale: float = 1.0
@@ -124,10 +127,11 @@ class GrinConfig:
                 f'GRIN config has diffusion_share {self.diffusion_share}, expected 1 '
                 f'or a regression_weight above 0'
             )
-        if self.diffuse_residual and not self.regression_weight:
-            raise MetricDepthError(
-                'GRIN config has diffuse_residual, expected a regression_weight above 0'
-            )
+        for name in ('diffuse_residual', 'refine_width'):
+            if getattr(self, name) and not self.regression_weight:
+                raise MetricDepthError(
+                    f'GRIN config has {name}, expected a regression_weight above 0'
+                )
 
     @classmethod
     def paper(cls) -> GrinConfig:

@@ -24,11 +24,10 @@ from typing import Any
 
 import torch
 
-from ..checkpoint import Card, find, save
+from ..checkpoint import Card, save
 from ..errors import MetricDepthError
-from ..layouts.latent import begin_with_extra
 from ..methods import METHODS
-from ..nn import latent_folder
+from .beginning import initial_method
 from .board import Board
 from .coarse import MakeCoarse, make_coarse
 from .curve import Curve
@@ -131,21 +130,6 @@ def train(
         if workers.first:
             _finish(recipe, out, run, heldout, coarse, curve, show)
     return out / 'checkpoint'
-
-
-def initial_method(recipe: Recipe) -> Any:
-    """The method as training begins: random, or with the weights of the recipe's `base`.
-
-    Raises:
-        MetricDepthError: there is no such base, or it does not fit.
-    """
-    kind, config = METHODS[recipe.method], recipe.architecture()
-    if recipe.base is None:
-        return kind(config)
-    folder = find(recipe.base)
-    method = kind.on(latent_folder.load(folder), config)
-    begin_with_extra(folder, method)
-    return method
 
 
 class _OutOfTimeError(Exception):

@@ -37,6 +37,7 @@ def model_card(
     parameters = sum(p.numel() for p in published)
     seconds = sum(line['seconds'] for line in curve)
     sources = '\n'.join(f'- {source.describe()}' for source in recipe.data)
+    begins = '' if recipe.base is None else f'\nIt began with the weights of `{recipe.base}`.\n'
     fields = '\n'.join(f'{k}: {v}' for k, v in dataclasses.asdict(recipe).items())
     return f"""# {recipe.name}
 
@@ -49,7 +50,7 @@ Licence: {recipe.licence}. Source: {recipe.source}.
 {sources}
 
 {recipe.steps:,} steps of {recipe.batch_size} frames, {seconds / 60:.0f} minutes.
-
+{begins}
 {accuracy(recipe.name, report)}
 
 {edges(judged)}

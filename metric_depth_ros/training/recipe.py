@@ -143,8 +143,9 @@ class Recipe:
     """One run.
 
     name: of the model it makes. method, preset: the architecture (see METHODS); config: fields
-        of it to change, nested ones as mappings. base: for latent methods, the folder or the hub
-        id of a model in the layout of diffusers whose weights training begins with.
+        of it to change, nested ones as mappings. base: the model whose
+        weights training begins with: for latent methods a folder or hub id in the layout of
+        diffusers, for the others a model of the same method and architecture.
     coarse: what a method that refines a coarse depth is given to refine, see coarse.
     data: what it learns from, each source with its weight; stages: a curriculum, in order, all
         steps together; none for the same all the way. validation: what the error bar is
@@ -207,8 +208,6 @@ class Recipe:
         self._check_size('', self.width, self.height)
         self._expect('data', sum(s.weight for s in self.data) > 0, 'a source of weight above 0')
         self._check_stages()
-        latent = hasattr(METHODS[self.method], 'on')
-        self._expect('base', self.base is None or latent, f'none for the method {self.method}')
         takes_coarse = getattr(METHODS[self.method], 'takes_coarse', False)
         self._expect(
             'coarse',

@@ -18,7 +18,7 @@ from metric_depth_ros.methods.depthmaster import DepthMaster, DepthMasterConfig,
 from metric_depth_ros.methods.grin import Grin, GrinConfig
 from metric_depth_ros.nn.latent import LatentConfig, LatentError, LatentNetwork
 from metric_depth_ros.predictor import CoarseModelError, Predictor
-from metric_depth_ros.training.loop import initial_method
+from metric_depth_ros.training.beginning import initial_method
 from metric_depth_ros.training.recipe import load_recipe
 from metric_depth_ros.types import Camera, CoarseDepth, Conditioning, Frame
 

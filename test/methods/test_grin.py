@@ -54,6 +54,7 @@ VARIANTS = {
     'without_local': {'local_width': 0},
     'without_global': {'use_global': False},
     'linear_code': {'code_base': 1.0},
+    'refined': {'refine_width': 8},
     'as_the_paper': {
         'encoder_group_norm': False, 'encoder_takes_rays': False, 'top_down': False,
         'pixel_features': False, 'predict_velocity': False, 'data_loss': False,
@@ -160,6 +161,26 @@ def test_x_0_is_clipped_if_the_config_says_so(clip: bool, expected: float) -> No
     tokens = method.tokens(encoded, pixels, torch.ones(1, 8, dtype=torch.bool))
     codes = method._sample_codes(tokens, torch.zeros(1, 8), num_steps=1)
     torch.testing.assert_close(codes, torch.full((1, 8), expected), rtol=1e-3, atol=0)
+
+
+def test_the_refinement_begins_as_nothing_and_smooths_across_cells() -> None:
+    plain, refined = network(), network(config_with(refine_width=8))
+    assert refined.refinement is not None
+    refined.load_state_dict({**refined.state_dict(), **plain.state_dict()})
+    torch.testing.assert_close(refined.regress(look()), plain.regress(look()))
+
+    # It learns what the head cannot: a code that is a blur of the image, pixel by pixel.
+    torch.manual_seed(1)
+    image, merged = look().image[None], torch.randn(1, 16, HEIGHT // 4, WIDTH // 4)
+    wanted = F.avg_pool2d(image, 3, 1, 1).mean(dim=1, keepdim=True)
+    refinement, start = refined.refinement, torch.zeros(1, 1, HEIGHT, WIDTH)
+    optimizer = torch.optim.Adam(refinement.parameters(), 0.01)
+    for _ in range(150):
+        loss_now = F.mse_loss(refinement(start, image, merged), wanted)
+        optimizer.zero_grad()
+        loss_now.backward()
+        optimizer.step()
+    assert loss_now < 0.1 * wanted.square().mean()
 
 
 def test_the_camera_alone_changes_the_depth() -> None:

@@ -18,9 +18,9 @@ from metric_depth_ros.methods.grin import Grin, GrinConfig
 from metric_depth_ros.methods.metricgold import MetricGold, MetricGoldConfig
 from metric_depth_ros.nn.latent import LatentConfig, LatentNetwork
 from metric_depth_ros.training.batch import Batch
+from metric_depth_ros.training.beginning import initial_method
 from metric_depth_ros.training.curve import Curve
 from metric_depth_ros.training.feature_encoder import load_encoder
-from metric_depth_ros.training.loop import initial_method
 from metric_depth_ros.training.objectives import depthmaster
 from metric_depth_ros.training.objectives.depthmaster import (
     DIRECTIONS,

@@ -1,0 +1,64 @@
+"""What training begins with: random weights, or those of another model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from ..checkpoint import find, load
+from ..errors import MetricDepthError
+from ..layouts.latent import begin_with_extra, is_latent
+from ..methods import METHODS
+from ..nn import latent_folder
+from .recipe import Recipe
+
+
+def initial_method(recipe: Recipe) -> Any:
+    """The method as training begins: random, or with the weights of the recipe's `base`.
+
+    Raises:
+        MetricDepthError: there is no such base, or it does not fit.
+    """
+    kind, config = METHODS[recipe.method], recipe.architecture()
+    if recipe.base is None:
+        return kind(config)
+    if is_latent(kind):
+        folder = find(recipe.base)
+        method = kind.on(latent_folder.load(folder), config)
+        begin_with_extra(folder, method)
+        return method
+    method = kind(config)
+    take_weights(method, load(recipe.base).method, recipe.base)
+    return method
+
+
+def take_weights(method: nn.Module, base: Any, name: str) -> None:
+    """Begin `method` with the weights of `base`, a method of its kind.
+
+    Modules that only `method` has (its MAY_BEGIN_ANEW) stay as they are.
+
+    Raises:
+        MetricDepthError: `base` is of another kind, or its architecture is another.
+    """
+    if type(base) is not type(method):
+        raise MetricDepthError(
+            f'base is {name!r}, a {type(base).__name__}, expected a {type(method).__name__}'
+        )
+    given, wanted = base.state_dict(), method.state_dict()
+    anew = tuple(f'{part}.' for part in getattr(method, 'MAY_BEGIN_ANEW', ()))
+    differing = [
+        key
+        for key in given.keys() | wanted.keys()
+        if (key not in given and not key.startswith(anew))
+        or (key in given and (key not in wanted or given[key].shape != wanted[key].shape))
+    ]
+    if differing:
+        key = min(differing)
+        shapes = [list(s[key].shape) if key in s else 'missing' for s in (given, wanted)]
+        raise MetricDepthError(
+            f'base {name!r} has another architecture than the recipe, in {len(differing)} '
+            f'tensors: {key} is {shapes[0]}, expected {shapes[1]}; give the recipe the preset '
+            f'and the config that the base was trained with'
+        )
+    method.load_state_dict({**wanted, **given})

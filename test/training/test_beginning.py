@@ -1,0 +1,69 @@
+"""A run of GRIN that begins with another's weights."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from metric_depth_ros import checkpoint
+from metric_depth_ros.calibration import Calibration
+from metric_depth_ros.checkpoint import Card
+from metric_depth_ros.errors import MetricDepthError
+from metric_depth_ros.methods.grin import Grin, GrinConfig
+from metric_depth_ros.training.beginning import initial_method, take_weights
+from metric_depth_ros.training.recipe import Recipe, load_recipe
+
+from .test_loop import DATA
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    torch.manual_seed(4)
+    card = Card('base', 'Apache-2.0', 'a test', Calibration())
+    checkpoint.save(tmp_path / 'base', Grin(GrinConfig.tiny()), card)
+    return tmp_path / 'base'
+
+
+@pytest.fixture
+def recipe(base: Path, monkeypatch: pytest.MonkeyPatch) -> Recipe:
+    monkeypatch.setitem(Grin.PRESETS, 'tiny', GrinConfig.tiny)
+    return dataclasses.replace(
+        load_recipe('grin-small-stage2'), preset='tiny', base=str(base), data=(DATA,),
+        validation=DATA, width=64, height=32,
+    )  # fmt: skip
+
+
+def test_it_begins_where_the_base_ended(recipe: Recipe, base: Path) -> None:
+    method = initial_method(recipe)
+    given = checkpoint.load(base).method.state_dict()
+    assert given.keys() < method.state_dict().keys()  # the refinement is new
+    for key, value in given.items():
+        assert torch.equal(method.state_dict()[key], value), key
+
+
+def test_another_architecture_is_refused(recipe: Recipe) -> None:
+    broad = dataclasses.replace(recipe, config={'encoder_width': 16})
+    with pytest.raises(MetricDepthError, match=r'another architecture .* is \[.*\], expected \['):
+        initial_method(broad)
+    no_patches = dataclasses.replace(recipe, config={'local_width': 0})
+    with pytest.raises(MetricDepthError, match=r'patches.project.bias is \[8\], expected missing'):
+        initial_method(no_patches)
+
+
+def test_the_refinement_of_a_base_is_not_thrown_away(recipe: Recipe, tmp_path: Path) -> None:
+    card = Card('base', 'Apache-2.0', 'a test', Calibration())
+    checkpoint.save(tmp_path / 'refined', initial_method(recipe), card)
+    without = dataclasses.replace(recipe, base=str(tmp_path / 'refined'), config={})
+    with pytest.raises(MetricDepthError, match=r'refinement.* is \[.*\], expected missing'):
+        initial_method(without)
+
+
+def test_a_base_of_another_kind_is_refused(recipe: Recipe, tmp_path: Path) -> None:
+    with pytest.raises(MetricDepthError, match=r"model is '.*nowhere', expected one of"):
+        initial_method(dataclasses.replace(recipe, base=str(tmp_path / 'nowhere')))
+    with pytest.raises(MetricDepthError, match="base is 'lines', a Linear, expected a Grin"):
+        take_weights(initial_method(recipe), nn.Linear(2, 2), 'lines')
