@@ -38,27 +38,13 @@ def run(args: argparse.Namespace) -> int:
 
     from ..predictor import find_device
     from ..training.ablation import ablate
-    from ..training.loop import Progress
     from ..training.suite import load_suite
     from .progress import progress_bars
-    from .train import Interruption
+    from .training_bars import Interruption, TrainingBars
 
     suite = load_suite(args.suite)
     with progress_bars() as bars, Interruption() as interruption:
-        tasks = {}
-
-        def show(name: str, progress: Progress) -> None:
-            interruption.patient = progress.stage == 'train'
-            note = '' if interruption.patient else progress.note
-            key = (name, progress.stage, note)
-            if key not in tasks:
-                tasks[key] = bars.add_task('', total=progress.total)
-            bars.update(
-                tasks[key],
-                completed=progress.done,
-                description=f'{name}: {progress.stage} {progress.note}'.strip(),
-            )
-
+        shown = TrainingBars(bars, interruption)
         table = ablate(
             suite,
             args.out,
@@ -67,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
             manifests=args.data,
             device=find_device(args.device),
             stop=lambda: interruption.asked,
-            show=show,
+            show=lambda name, progress: shown.show(progress, name),
         )
     if table is None:
         print('stopped, all saved; go on with the same command')

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import math
 import os
-import signal
 from pathlib import Path
 
 from .progress import progress_bars
+from .training_bars import Interruption, TrainingBars
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -39,30 +39,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ..predictor import find_device
-    from ..training.loop import Progress, train
+    from ..training.loop import train
     from ..training.recipe import load_recipe
 
     recipe = load_recipe(args.recipe)
     first = os.environ.get('RANK', '0') == '0'  # of the processes that torchrun has started
-    at = ''
     with progress_bars(disable=not first) as bars, Interruption() as interruption:
-        tasks = {}
-
-        def show(progress: Progress) -> None:
-            nonlocal at
-            training = progress.stage == 'train'
-            interruption.patient = training
-            if training:
-                at = f' at step {progress.done} of {progress.total}'
-            key = progress.stage if training else (progress.stage, progress.note)
-            if key not in tasks:
-                tasks[key] = bars.add_task(progress.stage, total=progress.total)
-            bars.update(
-                tasks[key],
-                completed=progress.done,
-                description=f'{progress.stage} {progress.note}'.strip(),
-            )
-
+        shown = TrainingBars(bars, interruption)
         folder = train(
             recipe,
             args.out,
@@ -72,10 +55,11 @@ def run(args: argparse.Namespace) -> int:
             max_minutes=args.minutes,
             tensorboard=args.tensorboard,
             stop=lambda: interruption.asked,
-            show=show,
+            show=shown.show,
         )
     if folder is None and first:
         frames = f' --frames {args.frames}' if args.frames else ''
+        at = f' at step {shown.trained}' if shown.trained else ''
         print(
             f'stopped{at}, all saved; go on with: metric-depth train {args.recipe} '
             f'--out {args.out}{frames} --resume'
@@ -83,28 +67,3 @@ def run(args: argparse.Namespace) -> int:
     elif first:
         print(f'checkpoint in {folder}; try it: metric-depth predict IMAGE --model {folder} ...')
     return 130 if interruption.asked else 0
-
-
-class Interruption:
-    """SIGINT and SIGTERM, noted while training, to stop when a step is done and the state saved.
-
-    asked: whether one has come. patient: whether to wait for the step; if not, and when asked a
-    second time, stop at once.
-    """
-
-    def __init__(self) -> None:
-        self.asked = False
-        self.patient = False
-
-    def __enter__(self) -> Interruption:
-        self._before = {s: signal.signal(s, self._note) for s in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _note(self, number: int, frame: object) -> None:
-        if self.asked or not self.patient:
-            raise KeyboardInterrupt
-        self.asked = True

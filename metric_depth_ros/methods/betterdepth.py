@@ -13,7 +13,7 @@ samples back, so that they are metres wherever the coarse depth is.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
@@ -28,6 +28,7 @@ from ..nn.latent import (
     make_scheduler,
     widen,
 )
+from ..nn.latent_method import LatentMethodConfig, check_draw
 from ..types import CoarseDepth, Conditioning
 
 # The shares of the pixels below the two ends of the range, as Marigold has them.
@@ -37,7 +38,7 @@ _QUANTITIES = {1: 'depth', 0: 'the logarithm of depth', -1: 'disparity'}
 
 
 @dataclass(frozen=True)
-class BetterDepthConfig:
+class BetterDepthConfig(LatentMethodConfig):
     """Every choice of the method and of its objective. The defaults are the paper's.
 
     latent: the network; in a checkpoint it lies in the public layout beside this.
@@ -72,23 +73,12 @@ class BetterDepthConfig:
     working_pixels: int = 768 * 576
 
     def __post_init__(self) -> None:
-        if isinstance(self.latent, Mapping):  # as JSON has it
-            object.__setattr__(self, 'latent', LatentConfig(**self.latent))
-        if self.power not in _QUANTITIES:
-            raise MetricDepthError(f'BetterDepth config has power {self.power}, expected -1, 0, 1')
-        if self.patch < 1:
-            raise MetricDepthError(
-                f'BetterDepth config has patch {self.patch}, expected 1 or more'
-            )
-        if not self.tolerance > 0:
-            raise MetricDepthError(
-                f'BetterDepth config has tolerance {self.tolerance}, expected above 0'
-            )
-        if not 0 < self.near < self.far < math.inf:
-            raise MetricDepthError(
-                f'BetterDepth config has near {self.near} and far {self.far}, expected '
-                f'0 < near < far'
-            )
+        super().__post_init__()
+        self.expect('power', self.power in _QUANTITIES, '-1, 0, 1')
+        self.expect('patch', self.patch >= 1, '1 or more')
+        self.expect('tolerance', self.tolerance > 0, 'above 0')
+        self.expect('near', 0 < self.near < self.far, f'above 0, below far {self.far}')
+        self.expect('far', self.far < math.inf, 'a finite number')
 
     @classmethod
     def paper(cls) -> BetterDepthConfig:
@@ -303,7 +293,13 @@ class BetterDepth(nn.Module):
         """
         coarse = _given(conditioning)
         num_steps = self.config.num_steps if num_steps is None else num_steps
-        self._check_draw(conditioning, num_samples, num_steps)
+        check_draw(
+            conditioning,
+            num_samples,
+            num_steps,
+            multiple_of=self.multiple_of,
+            most_steps=self.latent.num_train_steps,
+        )
         values = self.coarse_quantity(coarse)
         known = values.isfinite() & conditioning.valid
         if not known.any():
@@ -332,14 +328,6 @@ class BetterDepth(nn.Module):
         """(S, h, w) float32 codes in [-1, 1] of image (3, h, w) and coarse codes (h, w)."""
         condition = self.condition(image[None], coarse_codes[None])
         return self.latent.sample_depth(condition, num_samples, num_steps, generator)
-
-    def _check_draw(self, conditioning: Conditioning, num_samples: int, num_steps: int) -> None:
-        conditioning.expect_multiple_of(self.multiple_of)
-        if num_samples < 1:
-            raise MetricDepthError(f'num_samples is {num_samples}, expected at least 1')
-        most = self.latent.num_train_steps
-        if not 1 <= num_steps <= most:
-            raise MetricDepthError(f'num_steps is {num_steps}, expected 1 to {most}')
 
 
 def _in_channels(latent: LatentNetwork, config: BetterDepthConfig) -> int:

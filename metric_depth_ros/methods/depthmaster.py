@@ -12,7 +12,7 @@ square root of disparity of a metric coarse model best; the network does not see
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -23,6 +23,7 @@ from ..alignment import align_scale_shift, masked_median
 from ..errors import MetricDepthError
 from ..looks import looks
 from ..nn.latent import LatentConfig, LatentNetwork, first_convolution, widen
+from ..nn.latent_method import LatentMethodConfig, check_draw
 from ..types import CoarseDepth, Conditioning
 
 _FIT_ROUNDS = 5
@@ -33,7 +34,7 @@ _NORMAL_SIGMA = 1.4826  # standard deviations of a normal distribution in its me
 
 
 @dataclass(frozen=True)
-class DepthMasterConfig:
+class DepthMasterConfig(LatentMethodConfig):
     """Every choice of the method and of its objective. The defaults are the paper's second stage.
 
     latent: the network; in a checkpoint it lies in the public layout beside this.
@@ -83,23 +84,16 @@ class DepthMasterConfig:
     tiled: bool = False
 
     def __post_init__(self) -> None:
-        if isinstance(self.latent, Mapping):  # as JSON has it
-            object.__setattr__(self, 'latent', LatentConfig(**self.latent))
-        self._expect('power', self.power != 0, 'anything but 0')
-        self._expect('low', 0 <= self.low < self.high <= 1, 'from 0 on, below high')
-        self._expect('near', 0 < self.near < self.far, 'above 0, below far')
-        self._expect('iterations', self.iterations >= 1, 'at least 1')
+        super().__post_init__()
+        self.expect('power', self.power != 0, 'anything but 0')
+        self.expect('low', 0 <= self.low < self.high <= 1, 'from 0 on, below high')
+        self.expect('near', 0 < self.near < self.far, 'above 0, below far')
+        self.expect('iterations', self.iterations >= 1, 'at least 1')
         for name in ('latent', 'alignment', 'pixel', 'gradient'):
-            self._expect(f'{name}_weight', getattr(self, f'{name}_weight') >= 0, '0 or more')
+            self.expect(f'{name}_weight', getattr(self, f'{name}_weight') >= 0, '0 or more')
         in_pixels = self.pixel_weight + self.gradient_weight > 0
-        self._expect('denoise', not (self.denoise and in_pixels), 'no losses on pixels beside it')
-        self._expect('denoise', not (self.denoise and self.iterations > 1), 'iterations 1')
-
-    def _expect(self, name: str, holds: bool, expected: str) -> None:
-        if not holds:
-            raise MetricDepthError(
-                f'DepthMaster config has {name} {getattr(self, name)}, expected {expected}'
-            )
+        self.expect('denoise', not (self.denoise and in_pixels), 'no losses on pixels beside it')
+        self.expect('denoise', not (self.denoise and self.iterations > 1), 'iterations 1')
 
     @classmethod
     def paper(cls) -> DepthMasterConfig:
@@ -298,9 +292,7 @@ class DepthMaster(nn.Module):
     def _check_draw(
         self, conditioning: Conditioning, num_samples: int, num_steps: int | None
     ) -> CoarseDepth:
-        conditioning.expect_multiple_of(self.multiple_of)
-        if num_samples < 1:
-            raise MetricDepthError(f'num_samples is {num_samples}, expected at least 1')
+        check_draw(conditioning, num_samples, 1, multiple_of=self.multiple_of)
         most = self.latent.num_train_steps if self.config.denoise else 1
         if num_steps is not None and not 1 <= num_steps <= most:
             raise MetricDepthError(

@@ -8,7 +8,7 @@ so that rooms and streets share one range and nothing is aligned afterwards. Dep
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -16,13 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from ..depth_codec import LogBase
-from ..errors import MetricDepthError
 from ..nn.latent import LatentConfig, LatentNetwork, widen
+from ..nn.latent_method import LatentMethodConfig, check_draw
 from ..types import Conditioning
 
 
 @dataclass(frozen=True)
-class MetricGoldConfig:
+class MetricGoldConfig(LatentMethodConfig):
     """Every choice of the method and of its objective. The defaults are the paper's.
 
     latent: the network; in a checkpoint it lies in the public layout beside this.
@@ -56,12 +56,8 @@ class MetricGoldConfig:
     working_pixels: int = 768 * 576
 
     def __post_init__(self) -> None:
-        if isinstance(self.latent, Mapping):  # as JSON has it
-            object.__setattr__(self, 'latent', LatentConfig(**self.latent))
-        for name in ('multi_resolution', 'vae_share'):
-            value = getattr(self, name)
-            if not 0 <= value <= 1:
-                raise MetricDepthError(f'MetricGold config has {name} {value}, expected 0 to 1')
+        super().__post_init__()
+        self.expect_shares('multi_resolution', 'vae_share')
 
     @classmethod
     def paper(cls) -> MetricGoldConfig:
@@ -183,7 +179,13 @@ class MetricGold(nn.Module):
                 not.
         """
         num_steps = self.config.num_steps if num_steps is None else num_steps
-        self._check_draw(conditioning, num_samples, num_steps)
+        check_draw(
+            conditioning,
+            num_samples,
+            num_steps,
+            multiple_of=self.multiple_of,
+            most_steps=self.latent.num_train_steps,
+        )
         codes = self.sample_codes(conditioning.image, num_samples, num_steps, generator)
         depth = self.from_code(codes)
         depth = torch.where(depth < self.config.beyond, depth, torch.inf)
@@ -196,11 +198,3 @@ class MetricGold(nn.Module):
         """(S, h, w) float32 codes in [-1, 1] of the image (3, h, w) in [-1, 1]."""
         condition = self.latent.encode(image[None])
         return self.latent.sample_depth(condition, num_samples, num_steps, generator)
-
-    def _check_draw(self, conditioning: Conditioning, num_samples: int, num_steps: int) -> None:
-        conditioning.expect_multiple_of(self.multiple_of)
-        if num_samples < 1:
-            raise MetricDepthError(f'num_samples is {num_samples}, expected at least 1')
-        most = self.latent.num_train_steps
-        if not 1 <= num_steps <= most:
-            raise MetricDepthError(f'num_steps is {num_steps}, expected 1 to {most}')

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -26,6 +26,7 @@ from ..alignment import align_scale_shift
 from ..errors import MetricDepthError
 from ..looks import looks
 from ..nn.latent import LatentConfig, LatentNetwork, widen
+from ..nn.latent_method import LatentMethodConfig, check_draw
 from ..types import Conditioning
 
 # Codes from here on are above 0, as the fits want what they fit.
@@ -34,7 +35,7 @@ _SMALLEST = 1e-6
 
 
 @dataclass(frozen=True)
-class SharpDepthConfig:
+class SharpDepthConfig(LatentMethodConfig):
     """Every choice of the method and of its objective. The defaults are the paper's.
 
     latent: the network; in a checkpoint it lies in the public layout beside this.
@@ -78,18 +79,10 @@ class SharpDepthConfig:
     working_pixels: int = 768 * 576
 
     def __post_init__(self) -> None:
-        if isinstance(self.latent, Mapping):  # as JSON has it
-            object.__setattr__(self, 'latent', LatentConfig(**self.latent))
+        super().__post_init__()
         low, high = self.distillation_times
-        if not 0 <= low < high <= 1:
-            raise MetricDepthError(
-                f'SharpDepth config has distillation_times {[low, high]}, expected two growing '
-                f'shares of 0 to 1'
-            )
-        for name in ('gate', 'refinement_time', 'teacher_time', 'agreement', 'teacher_decay'):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value <= 1:
-                raise MetricDepthError(f'SharpDepth config has {name} {value}, expected 0 to 1')
+        self.expect('distillation_times', 0 <= low < high <= 1, 'two growing shares of 0 to 1')
+        self.expect_shares('gate', 'refinement_time', 'teacher_time', 'agreement', 'teacher_decay')
 
     @classmethod
     def paper(cls) -> SharpDepthConfig:
@@ -351,7 +344,8 @@ class SharpDepth(nn.Module):
                 metres.
         """
         num_steps = self.config.num_steps if num_steps is None else num_steps
-        _check_draw(conditioning, self.multiple_of, num_samples, num_steps)
+        check_draw(conditioning, num_samples, num_steps, multiple_of=self.multiple_of)
+        _check_coarse(conditioning)
         samples = []
         for look in looks(conditioning, num_samples, generator, multiple_of=self.multiple_of):
             image, coarse = look.conditioning.image, look.conditioning.coarse
@@ -398,13 +392,7 @@ def _sign(unet: nn.Module) -> Tensor:
     return weight.detach()
 
 
-def _check_draw(
-    conditioning: Conditioning, multiple_of: int, num_samples: int, num_steps: int
-) -> None:
-    conditioning.expect_multiple_of(multiple_of)
-    for name, value in (('num_samples', num_samples), ('num_steps', num_steps)):
-        if value < 1:
-            raise MetricDepthError(f'{name} is {value}, expected at least 1')
+def _check_coarse(conditioning: Conditioning) -> None:
     coarse = conditioning.coarse
     if coarse is None or not coarse.metric:
         found = 'no coarse depth' if coarse is None else 'a relative coarse depth'

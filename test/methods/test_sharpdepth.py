@@ -273,7 +273,7 @@ def test_a_network_of_other_channels() -> None:
     [
         ({'gate': 1.5}, 'gate 1.5, expected 0 to 1'),
         ({'teacher_decay': -0.1}, 'teacher_decay -0.1, expected 0 to 1'),
-        ({'distillation_times': (0.5, 0.5)}, r'distillation_times \[0.5, 0.5\], expected two'),
+        ({'distillation_times': (0.5, 0.5)}, r'distillation_times \(0.5, 0.5\), expected two'),
     ],
 )
 def test_configs_that_make_no_sense(changes: dict, message: str) -> None:
