@@ -30,7 +30,8 @@ from .child_node import (
 from .parameters import Parameters
 from .spool import PredictionSpool
 
-READY_TIMEOUT_S = 120.0  # loading a large model from a slow disk
+# Loading a large model on a busy machine takes minutes; a node that ends is noticed at once.
+READY_TIMEOUT_S = 900.0
 ATTACH_TIMEOUT_S = 10.0
 STATUS_PATIENCE_S = 1.5  # the node's counts come once a second
 QUIET_S = 3.0  # no count has changed for so long: what has not arrived by now is lost
