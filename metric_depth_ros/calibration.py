@@ -125,11 +125,13 @@ class Calibration:
 
 
 def spread(depth: Tensor, samples: Tensor) -> Tensor:
-    """(h, w) standard deviation, metres, over the samples (S, h, w), S > 1.
+    """(h, w) standard deviation, metres, over the samples (S, h, w); NaN of a single one.
 
     A sample beyond the range (+inf) says nothing about how far off the others are: it counts as
     the median.
     """
+    if len(samples) == 1:
+        return torch.full_like(depth, torch.nan)
     return torch.where(torch.isfinite(samples), samples, depth).std(dim=0)
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from metric_depth_ros.calibration import Calibration, disagreement, edges, fit_calibration
+from metric_depth_ros.calibration import Calibration, disagreement, edges, fit_calibration, spread
 from metric_depth_ros.errors import MetricDepthError
 from metric_depth_ros.types import CoarseDepth
 
@@ -28,6 +28,12 @@ def test_one_sample_has_the_usual_relative_error() -> None:
     depth = torch.tensor([[2.0, torch.inf, torch.nan]])
     std = Calibration(std_single=0.2).std(depth, depth[None])
     torch.testing.assert_close(std, torch.tensor([[0.4, torch.nan, torch.nan]]), equal_nan=True)
+
+
+@pytest.mark.filterwarnings('error')
+def test_one_sample_has_no_spread() -> None:
+    assert spread(torch.ones(2, 3), torch.ones(1, 2, 3)).isnan().all()
+    assert torch.equal(spread(torch.ones(2, 3), torch.ones(2, 2, 3)), torch.zeros(2, 3))
 
 
 def test_a_sample_beyond_the_range_leaves_the_std_finite() -> None:

@@ -49,12 +49,10 @@ def judge_method(
     num_samples: int,
     regression: bool = False,
     coarse: MakeCoarse | None = None,
-    index: Sequence[int] | None = None,
 ) -> SetScores:
     """Scores of a method on the frames of a pool that have truth.
 
     Args:
-        index: which frames; None for all.
         regression: judge the head that regresses, without any diffusion.
 
     Raises:
@@ -62,9 +60,9 @@ def judge_method(
     """
 
     def pairs() -> Iterable[Pair]:
-        which = range(len(pool)) if index is None else index
+        everything = range(len(pool))
         for frame in predict(
-            method, pool, which, seed=seed, num_samples=num_samples, coarse=coarse
+            method, pool, everything, seed=seed, num_samples=num_samples, coarse=coarse
         ):
             depth = frame.regression if regression else frame.depth
             if depth is None:
@@ -77,15 +75,13 @@ def judge_method(
     return judge(pairs())
 
 
-def judge_coarse(
-    pool: FramePool, coarse: MakeCoarse, *, seed: int, index: Sequence[int] | None = None
-) -> SetScores | None:
+def judge_coarse(pool: FramePool, coarse: MakeCoarse, *, seed: int) -> SetScores | None:
     """Scores of coarse depth as it is, the same that `judge_method` gives the method.
 
     None if it is relative: there are no metres to score.
     """
     pairs = []
-    for i in range(len(pool)) if index is None else index:
+    for i in range(len(pool)):
         generator = torch.Generator().manual_seed(seed_of(seed, 'coarse', i))
         batch = pool.batch([i])
         said = coarse(batch, generator)

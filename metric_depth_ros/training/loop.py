@@ -17,7 +17,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,12 +33,12 @@ from .coarse import MakeCoarse, make_coarse
 from .curve import Curve
 from .data import FramePool
 from .feed import Feed
-from .judging import SetScores, judge_coarse, judge_method
+from .judging import SetScores, judge
 from .model_card import model_card
 from .recipe import Recipe, Source
 from .run import Run, learning_rate
 from .sources import fill_pool, pool_name
-from .validation import NUM_SAMPLES, calibrate, validate
+from .validation import HeldOutFrame, calibrate, validate
 from .workers import Workers, joined
 
 JUDGED_FRAMES = 128
@@ -186,27 +186,18 @@ def _finish(
     """Calibrate the averaged weights and write them, with their card, to out/checkpoint."""
     best: Any = run.average.module.eval()
     show(Progress('calibrate', 0, 1))
-    calibration, scores = calibrate(best, heldout, seed=recipe.seed, coarse=coarse)
+    calibration, scores, frames = calibrate(best, heldout, seed=recipe.seed, coarse=coarse)
+    judged = _judged(recipe, frames[:JUDGED_FRAMES])
     show(Progress('calibrate', 1, 1))
-    judged = _judged(best, recipe, heldout, coarse)
     card = Card(recipe.name, recipe.licence, recipe.source, calibration)
     readme = model_card(recipe, best, card, scores, judged, curve.lines())
     save(out / 'checkpoint', best, Card(card.name, card.licence, card.source, calibration, readme))
 
 
-def _judged(
-    method: Any, recipe: Recipe, heldout: FramePool, coarse: MakeCoarse | None
-) -> dict[str, SetScores]:
-    """Edges and the near range on a few of the frames that calibration has not seen, by title."""
-    seed = recipe.seed
-    few = range(1, len(heldout), 2)[:JUDGED_FRAMES]
-    scores = {
-        recipe.name: judge_method(
-            method, heldout, seed=seed, num_samples=NUM_SAMPLES, coarse=coarse, index=few
-        )
-    }
-    if coarse is not None and recipe.coarse is not None:
-        alone = judge_coarse(heldout, coarse, seed=seed, index=few)
-        if alone is not None:
-            scores[f'the coarse depth alone: {recipe.coarse.describe()}'] = alone
+def _judged(recipe: Recipe, frames: Sequence[HeldOutFrame]) -> dict[str, SetScores]:
+    """Edges and the near range on frames that calibration has not seen, by title."""
+    scores = {recipe.name: judge((frame.depth, frame.truth) for frame in frames)}
+    alone = [(frame.coarse, frame.truth) for frame in frames if frame.coarse is not None]
+    if alone and recipe.coarse is not None:
+        scores[f'the coarse depth alone: {recipe.coarse.describe()}'] = judge(alone)
     return scores

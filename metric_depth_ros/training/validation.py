@@ -91,6 +91,7 @@ class HeldOutFrame:
     """One predicted frame.
 
     depth, spread, truth, regression: (h, w) metres along z; truth is NaN where there is none.
+    coarse: (h, w) metres that were refined; None if the method refines none, or no metres.
     disagreement: (h, w) metres, with the coarse depth; None if the method refines none.
     fov_deg: horizontal field of view. lens: 'pinhole', 'distorted' or 'fisheye'.
     outdoor: see looks_outdoors.
@@ -103,6 +104,7 @@ class HeldOutFrame:
     fov_deg: float
     lens: str
     outdoor: bool
+    coarse: Tensor | None = None
     disagreement: Tensor | None = None
 
 
@@ -144,6 +146,7 @@ def predict(
         yield HeldOutFrame(
             depth=depth.cpu(),
             spread=spread(depth, samples).cpu(),
+            coarse=given.values.cpu() if given is not None and given.metric else None,
             disagreement=None if given is None else disagreement(depth, given).cpu(),
             truth=truth.cpu(),
             regression=None if regression is None else regression.cpu(),
@@ -188,8 +191,11 @@ def validate(
 
 def calibrate(
     method: DepthMethod, pool: FramePool, *, seed: int, coarse: MakeCoarse | None = None
-) -> tuple[Calibration, HeldOutReport]:
-    """Fit the error bar on every other frame of the pool and judge everything on the rest."""
+) -> tuple[Calibration, HeldOutReport, list[HeldOutFrame]]:
+    """Fit the error bar on every other frame of the pool and judge everything on the rest.
+
+    Those are returned, too, for what else is to be said of them.
+    """
     generator = torch.Generator().manual_seed(seed)
     pixels = []
     for frame in predict(method, pool, range(0, len(pool), 2), seed=seed, coarse=coarse):
@@ -199,7 +205,7 @@ def calibrate(
     depth, widths, edge, *rest, truth = torch.cat(pixels, dim=1)
     calibration = fit_calibration(depth, widths, edge, truth, *rest)
     frames = list(predict(method, pool, range(1, len(pool), 2), seed=seed, coarse=coarse))
-    return calibration, report(frames, calibration, generator)
+    return calibration, report(frames, calibration, generator), frames
 
 
 def report(

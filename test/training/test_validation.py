@@ -21,6 +21,7 @@ from metric_depth_ros.training.validation import (
     lens_deviation,
     lens_name,
     looks_outdoors,
+    predict,
     report,
     validate,
 )
@@ -234,12 +235,18 @@ def test_the_error_bar_of_a_refiner_knows_where_it_leaves_the_coarse_depth(
         return CoarseDepth(5 * batch.rays[:, 2] * torch.exp(0.2 * noise))
 
     pool = pool_of(tmp_path / 'wall', 5.0, 12)
-    calibration, made = calibrate(TwoThirds().eval(), pool, seed=0, coarse=coarse)
+    calibration, made, frames = calibrate(TwoThirds().eval(), pool, seed=0, coarse=coarse)
     assert calibration.std_coarse > 0
     # what is left of the error is half of how far it went
     assert made.uncertainty.spearman > 0.8
     assert made.uncertainty.coverage_1 == pytest.approx(0.68, abs=0.04)
-    plain, blind = calibrate(FourMetresDense().eval(), pool, seed=0)
+    again = list(predict(TwoThirds().eval(), pool, range(1, 12, 2), seed=0, coarse=coarse))
+    for frame, other in zip(frames, again, strict=True):  # those that no fit has seen
+        assert torch.equal(frame.depth, other.depth)
+        went = (frame.depth - frame.coarse).abs()
+        left = (frame.depth - frame.truth).abs()  # half of that
+        torch.testing.assert_close(went, 2 * left, rtol=0.1, atol=0.01)
+    plain, blind, _ = calibrate(FourMetresDense().eval(), pool, seed=0)
     assert plain.std_coarse == 0
     assert blind.uncertainty.spearman < 0.5
 
