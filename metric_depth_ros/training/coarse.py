@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..precision import AUTO, PRECISIONS, computing
 from ..types import CoarseDepth, Conditioning
 from .batch import Batch
 from .fields import RecipeError
@@ -48,11 +50,19 @@ class BlurredTruth:
 class CoarseModel:
     """What a model says.
 
-    model: as of `metric-depth predict --coarse`. scale: as of its --scale.
+    model: as of `metric-depth predict --coarse`. scale, precision: as of its --scale, --precision.
     """
 
     model: str
     scale: float | None = None
+    precision: str = AUTO
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            expected = ', '.join(PRECISIONS)
+            raise RecipeError(
+                f'coarse.precision is {self.precision!r}, expected one of {expected}'
+            )
 
     def describe(self) -> str:
         """What it is, in a few words."""
@@ -91,14 +101,17 @@ def make_coarse(settings: CoarseSettings | None, device: torch.device) -> MakeCo
         return lambda batch, generator: blurred_truth(batch, settings, generator)
     from ..predictor import load_coarse
 
-    predictor = load_coarse(settings.model, device=device, scale=settings.scale)
-    method = predictor.method
+    predictor = load_coarse(
+        settings.model, device=device, scale=settings.scale, precision=settings.precision
+    )
+    method: Any = predictor.method
     disparity = bool(getattr(method, 'disparity', False))
 
     def say(batch: Batch, generator: torch.Generator) -> CoarseDepth:
         seed = int(torch.randint(2**31, (), generator=generator))
         own = torch.Generator(device).manual_seed(seed)
-        with torch.inference_mode():
+        # Not Predictor.draw: one draw an image, and other noise for each, which is augmentation.
+        with torch.inference_mode(), computing(method, predictor.dtype, device):
             values = [
                 method.draw(Conditioning(image, rays, inside), 1, own)[0]
                 for image, rays, inside in zip(batch.image, batch.rays, batch.inside, strict=True)

@@ -19,7 +19,7 @@ from metric_depth_ros.training.coarse import (
     coarse_settings,
     make_coarse,
 )
-from metric_depth_ros.training.fields import RecipeError
+from metric_depth_ros.training.fields import RecipeError, signature
 from metric_depth_ros.types import Camera, Conditioning
 
 W, H = 64, 32
@@ -104,9 +104,30 @@ def test_a_model_says_of_a_batch_what_it_says_of_each_image(tmp_path: Path) -> N
     torch.testing.assert_close(coarse.values[0], alone, equal_nan=True)
 
 
+def test_a_model_computes_with_the_precision_asked_for(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    save(tmp_path / 'grin', Grin(GrinConfig.tiny()), Card('tiny', 'Apache-2.0', 'a test'))
+    batch = batch_of(torch.full((H, W), 4.0))
+    said = {}
+    for precision in ('auto', 'fp32', 'bf16'):
+        settings = coarse_settings({'model': str(tmp_path / 'grin'), 'precision': precision}, '')
+        say = make_coarse(settings, torch.device('cpu'))
+        assert say is not None
+        said[precision] = say(batch, torch.Generator().manual_seed(5)).values
+        assert said[precision].dtype == torch.float32
+    assert torch.equal(said['auto'], said['fp32'])
+    assert not torch.equal(said['bf16'], said['fp32'])
+    torch.testing.assert_close(said['bf16'], said['fp32'], rtol=0.2, atol=0)
+    # a run that was begun before there was such a field goes on
+    plain = CoarseModel('a')
+    assert signature(plain) == "CoarseModel(model='a')"
+    assert signature(CoarseModel('a', precision='bf16')) != signature(plain)
+
+
 @pytest.mark.parametrize(
     ('raw', 'message'),
     [
+        ({'model': 'a', 'precision': 'int8'}, "coarse.precision is 'int8', expected one of auto"),
         ({'blur': 0}, r'coarse\.blur is 0'),
         ({'blur': 2.0, 'distortion': 3.0}, r'coarse\.distortion is 3'),
         ({'blurr': 2.0}, 'coarse lacks blur'),
