@@ -17,10 +17,20 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help='train a model from a recipe',
         description='Render the frames a recipe asks for, train on them, calibrate the error bar '
         'on held-out scenes and write a checkpoint to OUT/checkpoint.',
-        epilog='example: metric-depth train grin-small --out runs/grin-small',
+        epilog='example: metric-depth train grin-small-finetune --data kitchen/manifest.jsonl '
+        '--out runs/kitchen',
     )
     parser.add_argument('recipe', help='name of a recipe of the package, or a YAML file')
     parser.add_argument('--out', type=Path, required=True, help='folder of the run')
+    parser.add_argument(
+        '--data',
+        type=Path,
+        nargs='+',
+        default=[],
+        metavar='MANIFEST',
+        help='frames of your own to train on beside those of the recipe, half of what is seen; '
+        'see `metric-depth import`',
+    )
     parser.add_argument('--resume', action='store_true', help='go on where the run stopped')
     parser.add_argument(
         '--frames', type=Path, help='folder of the rendered frames, to share them between runs'
@@ -40,9 +50,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     from ..predictor import find_device
     from ..training.loop import train
-    from ..training.recipe import load_recipe
+    from ..training.recipe import load_recipe, with_manifests
 
-    recipe = load_recipe(args.recipe)
+    recipe = with_manifests(load_recipe(args.recipe), args.data)
     first = os.environ.get('RANK', '0') == '0'  # of the processes that torchrun has started
     with progress_bars(disable=not first) as bars, Interruption() as interruption:
         shown = TrainingBars(bars, interruption)
@@ -58,11 +68,12 @@ def run(args: argparse.Namespace) -> int:
             show=shown.show,
         )
     if folder is None and first:
+        data = f' --data {" ".join(map(str, args.data))}' if args.data else ''
         frames = f' --frames {args.frames}' if args.frames else ''
         at = f' at step {shown.trained}' if shown.trained else ''
         print(
             f'stopped{at}, all saved; go on with: metric-depth train {args.recipe} '
-            f'--out {args.out}{frames} --resume'
+            f'--out {args.out}{data}{frames} --resume'
         )
     elif first:
         print(f'checkpoint in {folder}; try it: metric-depth predict IMAGE --model {folder} ...')

@@ -7,6 +7,7 @@ of it by name.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ __all__ = [
     'load_recipe',
     'make_recipe',
     'read_recipe',
+    'with_manifests',
 ]
 
 RECIPES = Path(__file__).parent / 'recipes'
@@ -304,6 +306,27 @@ def make_recipe(raw: Any, folder: Path) -> Recipe:
     if isinstance(raw, dict) and isinstance(raw.get('coarse'), dict):
         raw = {**raw, 'coarse': coarse_settings(raw['coarse'], 'coarse')}
     return build(Recipe, raw, '')
+
+
+def with_manifests(recipe: Recipe, manifests: Sequence[Path]) -> Recipe:
+    """The recipe with frames of these manifests beside its own, half of what is seen.
+
+    Raises:
+        RecipeError: there is no such file.
+    """
+    if not manifests:
+        return recipe
+    for path in manifests:
+        if not path.is_file():
+            raise RecipeError(
+                f'manifest is {str(path)!r}, expected a file of JSON lines: `metric-depth import` '
+                f'makes one'
+            )
+    # Larger than they are trained on, so that there is something to crop.
+    width, height = round(1.5 * recipe.width), round(1.5 * recipe.height)
+    share = sum(source.weight for source in recipe.data) / len(manifests)
+    given = (ManifestData(str(path.resolve()), width, height, share) for path in manifests)
+    return replace(recipe, data=(*recipe.data, *given))
 
 
 def _sources(raw: Any, folder: Path) -> list[Source]:

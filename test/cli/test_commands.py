@@ -132,6 +132,7 @@ def test_the_same_seed_renders_the_same_bag_again_in_place(tmp_path: Path) -> No
         (['train', 'nothing', '--out', 'x'], "recipe is 'nothing', expected"),
         (['evaluate', '--data', 'none.jsonl'], 'none.jsonl: there is no such manifest'),
         (['train', 'grin-small', '--out', 'x', '--device', 'abacus'], "device is 'abacus'"),
+        (['train', 'grin-small', '--out', 'x', '--data', 'no.jsonl'], "manifest is 'no.jsonl'"),
     ],
 )
 def test_bad_input_is_one_line_and_status_2(

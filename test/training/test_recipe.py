@@ -13,9 +13,11 @@ from metric_depth_ros.training.fields import signature
 from metric_depth_ros.training.recipe import (
     RECIPES,
     Augmentation,
+    ManifestData,
     RecipeError,
     SyntheticData,
     load_recipe,
+    with_manifests,
 )
 
 INDOOR = {'frames': 6, 'width': 160, 'height': 120, 'scenes': 'indoor', 'seed': 1, 'weight': 2}
@@ -40,6 +42,25 @@ def test_sources_one_or_several(tmp_path: Path) -> None:
     both = load_recipe(recipe_file(tmp_path, data=[INDOOR, OUTDOOR]))
     assert [source.scenes for source in both.data] == ['indoor', 'outdoor']
     assert [source.weight for source in both.data] == [2.0, 0.5]
+
+
+def test_manifests_are_half_of_what_is_seen(tmp_path: Path) -> None:
+    recipe = load_recipe(recipe_file(tmp_path, data=[INDOOR, OUTDOOR]))
+    assert with_manifests(recipe, []) is recipe
+    given = tmp_path / 'a.jsonl', tmp_path / 'b.jsonl'
+    with pytest.raises(
+        RecipeError, match=r'manifest is .*a\.jsonl.* expected a file of JSON lines'
+    ):
+        with_manifests(recipe, given)
+    for path in given:
+        path.touch()
+    mine = with_manifests(recipe, given)
+    assert mine.data[:2] == recipe.data
+    first, second = mine.data[2:]
+    assert isinstance(first, ManifestData)
+    assert isinstance(second, ManifestData)
+    assert (first.manifest, first.width, first.height) == (str(tmp_path / 'a.jsonl'), 192, 144)
+    assert first.weight == second.weight == 1.25  # half of the 2.5 of the recipe's own
 
 
 def test_augmentation(tmp_path: Path) -> None:
