@@ -92,6 +92,10 @@ class Gaussians:
         """All parameters, in the order of the fields."""
         return tuple(getattr(self, field.name) for field in fields(self))
 
+    def copy(self) -> Gaussians:
+        """The same numbers, which an optimiser that goes on does not change."""
+        return Gaussians(*(value.detach().clone() for value in self.tensors()))
+
     def joined(self, other: Gaussians) -> Gaussians:
         """These and then the others."""
         pairs = zip(self.tensors(), other.tensors(), strict=True)

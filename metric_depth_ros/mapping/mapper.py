@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import BinaryIO
 
 import torch
 from torch import Tensor
@@ -20,14 +19,15 @@ from .. import rigid
 from ..types import Camera, DepthPrediction, Frame
 from .block_grid import BYTES_PER_BLOCK
 from .gating import Gates, Weighting
-from .mesh import Cloud, Mesh, write_cloud
+from .gaussians import Gaussians
+from .mesh import Cloud, Mesh, write_cloud, write_mesh
 from .odometry import OdometryConfig, RgbdOdometry
 from .rasterizer import Rasterizer, rasterize
 from .saving import write_whole
 from .splat import OptimiseReport, SeedReport, SplatMapper, SplatSettings
 from .splat_ply import write_splat_ply
 from .trajectory import Trajectory, trajectory_of, tum_text
-from .tsdf import DEFAULT_MAX_BLOCKS, IntegrationReport, TsdfVolume
+from .tsdf import DEFAULT_MAX_BLOCKS, IntegrationReport, TsdfVolume, with_parts
 from .view import MappingError, View
 
 MESH_FILE, CLOUD_FILE = 'mesh.ply', 'cloud.ply'
@@ -112,6 +112,37 @@ class MapStats:
     gaussians: int
     refused_gaussians: int
     path_m: float
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A map as it was at one moment, to be written while the map itself grows on.
+
+    overflow_parts: files of the surface that the limit of blocks has moved out of memory.
+    gaussians: None where there are none.
+    """
+
+    trajectory: Trajectory
+    mesh: Mesh
+    cloud: Cloud
+    overflow_parts: tuple[Path, ...]
+    gaussians: Gaussians | None
+
+    def write(self, folder: Path) -> tuple[Path, ...]:
+        """Write trajectory, mesh, cloud and Gaussians; the files, each whole or as it was before.
+
+        Raises:
+            MappingError: a file could not be written.
+        """
+        paths = [folder / TRAJECTORY_FILE, folder / MESH_FILE, folder / CLOUD_FILE]
+        text = tum_text(self.trajectory).encode()
+        write_whole(paths[0], lambda file: file.write(text))
+        write_mesh(paths[1], with_parts(self.mesh, self.overflow_parts))
+        write_cloud(paths[2], self.cloud)
+        if self.gaussians is not None:
+            paths.append(folder / SPLAT_FILE)
+            write_splat_ply(paths[-1], self.gaussians)
+        return tuple(paths)
 
 
 class Mapper:
@@ -242,23 +273,20 @@ class Mapper:
         )
 
     def save(self, folder: Path) -> tuple[Path, ...]:
-        """Write trajectory, mesh, cloud and Gaussians; the files, each whole or as it was before.
+        """Write all files at once; see `Snapshot.write`.
 
         Raises:
             MappingError: a file could not be written; the map is kept in memory.
         """
-        paths = [folder / TRAJECTORY_FILE, folder / MESH_FILE, folder / CLOUD_FILE]
+        return self.snapshot().write(folder)
 
-        def write(file: BinaryIO) -> None:
-            file.write(tum_text(self.trajectory()).encode())
-
-        write_whole(paths[0], write)
-        self.volume.save_mesh(paths[1], min_views=self.settings.min_views)
-        write_cloud(paths[2], self.cloud())
+    def snapshot(self) -> Snapshot:
+        """All that `save` writes, as it is now, whatever happens to the map later."""
+        gaussians = None
         if self.splat is not None and len(self.splat.gaussians):
-            paths.append(folder / SPLAT_FILE)
-            write_splat_ply(paths[-1], self.splat.gaussians)
-        return tuple(paths)
+            gaussians = self.splat.gaussians.copy()
+        parts = tuple(self.volume.overflow_parts)
+        return Snapshot(self.trajectory(), self.mesh(), self.cloud(), parts, gaussians)
 
     def _depth_of_map(self, camera: Camera, world_from_camera: Tensor) -> Tensor:
         return self.volume.render(camera, world_from_camera)

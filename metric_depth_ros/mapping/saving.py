@@ -11,8 +11,10 @@ from typing import BinaryIO
 from .view import MappingError
 
 
-def write_whole(path: Path, write: Callable[[BinaryIO], None]) -> None:
+def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Fill a file beside `path` by `write`, then put it in its place.
+
+    After a loss of power it is the old file or the new one, on the disk.
 
     Raises:
         MappingError: the file could not be written; `path` is as it was, nothing is left beside.
@@ -25,10 +27,20 @@ def write_whole(path: Path, write: Callable[[BinaryIO], None]) -> None:
             file.flush()
             os.fsync(file.fileno())
         unfinished.replace(path)
-    except OSError as error:
+        _sync_folder(path.parent)
+    except BaseException as error:  # Ctrl-C leaves nothing half-written either
         with suppress(OSError):  # what could not be made cannot be removed either
             unfinished.unlink()
-        reason = error.strerror or str(error)
-        raise MappingError(
-            f'could not write {path}: {reason}; the map is still in memory, save it elsewhere'
-        ) from error
+        if not isinstance(error, OSError):
+            raise
+        raise MappingError(f'could not write {path}: {error.strerror or error}') from error
+
+
+def _sync_folder(folder: Path) -> None:
+    """The new name, too, where the file system can."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

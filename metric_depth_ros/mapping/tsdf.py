@@ -7,6 +7,7 @@ distance to the surface along the viewing ray, cut off at the truncation: positi
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -263,8 +264,8 @@ class TsdfVolume:
         Raises:
             MappingError: the file could not be written; what was there before is kept.
         """
-        parts = [read_mesh(part) for part in self.overflow_parts]
-        mesh = join([*parts, self.mesh(min_weight=min_weight, min_views=min_views)])
+        mesh = self.mesh(min_weight=min_weight, min_views=min_views)
+        mesh = with_parts(mesh, self.overflow_parts)
         write_mesh(path, mesh)
         return mesh
 
@@ -351,6 +352,11 @@ class TsdfVolume:
         volume.overflow_parts = sorted(overflow.glob(_PARTS)) if overflow else []
         state.fill(volume._grid)
         return volume
+
+
+def with_parts(mesh: Mesh, overflow_parts: Iterable[Path]) -> Mesh:
+    """A surface and what the limit of blocks has moved to files, which need no grid any more."""
+    return join([*(read_mesh(part) for part in overflow_parts), mesh])
 
 
 def _tensor(values: Any) -> Tensor:

@@ -1,4 +1,4 @@
-"""The map of mapping_node: used by two threads, and saved whatever happens. ROS-free."""
+"""The map of mapping_node: used by several threads, and saved whatever happens. ROS-free."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class MapKeeper:
     """One map from configuration to clean-up.
 
     stats: of the map after the last frame. folder: where it is saved, unlike that of any map
-    before. unsaved: whether there is more in it than in the files.
+    before. saved_frames: how many are in the files there.
 
     Raises:
         MappingError: the parameters do not go together, the folder cannot be made, Open3D is not
@@ -35,15 +35,22 @@ class MapKeeper:
         self._steps_a_key_frame = chosen.splat_steps
         self._steps_left = 0
         self._lock = threading.Lock()
+        self._saving = threading.Lock()  # held longer: only one at a time writes the files
+        self._changes = self._changes_saved = 0
         self.device = device
         self.stats = self._mapper.stats
-        self.unsaved = False
+        self.saved_frames = 0
 
     @property
     def at_limit(self) -> bool:
         """True if the memory limit has cost the map something."""
         stats = self.stats
         return stats.dropped + stats.refused + stats.refused_gaussians > 0
+
+    @property
+    def unsaved(self) -> bool:
+        """True if there is more in the map than in the files."""
+        return self._changes != self._changes_saved
 
     @property
     def wants_refinement(self) -> bool:
@@ -67,7 +74,7 @@ class MapKeeper:
         with self._lock:
             added = self._mapper.add(frame, prediction, world_from_camera)
             self.stats = self._mapper.stats
-        self.unsaved |= not added.why
+            self._changes += not added.why
         if added.seeded is not None:
             self._steps_left = min(
                 self._steps_left + self._steps_a_key_frame, 10 * self._steps_a_key_frame
@@ -79,10 +86,10 @@ class MapKeeper:
         self._steps_left -= 1
         with self._lock:
             self._mapper.refine(1)
-        self.unsaved = True
+            self._changes += 1
 
     def save(self, folder: Path | None = None) -> str:
-        """Write the files; one line about them.
+        """Write the files; one line about them. Frames go on into the map meanwhile.
 
         Raises:
             MappingError: nothing to save yet, or it could not be written; the map is kept.
@@ -90,11 +97,17 @@ class MapKeeper:
         if not self.stats.frames:
             raise MappingError('no frame has been fused yet, there is no map to save')
         folder = folder or self.folder
-        with self._lock:
-            paths = self._mapper.save(folder)
-        self.unsaved = False
+        with self._saving:
+            with self._lock:
+                snapshot = self._mapper.snapshot()
+                changes, frames = self._changes, self._mapper.stats.frames
+            try:
+                paths = snapshot.write(folder)
+            except MappingError as error:
+                raise MappingError(f'{error}; the map is still in memory') from error
+            self._changes_saved, self.saved_frames = changes, frames
         names = ', '.join(path.name for path in paths)
-        return f'{self.stats.frames} frames saved in {folder}: {names}'
+        return f'{frames} frames saved in {folder}: {names}'
 
     def rescue(self) -> str:
         """Save for the last time: where the folder cannot take it, among temporary files.

@@ -28,6 +28,7 @@ from std_srvs.srv import Trigger
 from ..errors import MetricDepthError
 from ..types import DepthPrediction, Frame
 from . import parameters
+from .autosave import Autosave
 from .diagnostics import Health, Throttle
 from .map_keeper import MapKeeper
 from .mapping_inputs import WAITING_FOR_POSES, MappingInputs, PoseSource, frame_and_depth
@@ -75,6 +76,7 @@ class MappingNode(LifecycleNode):
         self._queue: ObservationQueue | None = None
         self._worker: threading.Thread | None = None
         self._save_service: Any = None
+        self._autosave: Autosave | None = None
         self._header = Header()  # of the last frame that was fused
         self._published_s, self._publishing_took_s = 0.0, 0.0
         self._published: Any = None  # frames and listeners at the last time
@@ -212,6 +214,7 @@ class MappingNode(LifecycleNode):
                 'gaussians': str(stats.gaussians),
                 'gaussians_refused': str(stats.refused_gaussians),
                 'folder': str(keeper.folder),
+                'frames_saved': str(keeper.saved_frames),
                 'unsaved': str(keeper.unsaved).lower(),
             }
         return counts
@@ -234,6 +237,10 @@ class MappingNode(LifecycleNode):
         return SetParametersResult(successful=True)
 
     # Saving
+
+    def _autosave_failed(self, text: str) -> None:
+        if self.context.ok():  # else there is no /rosout, and `rescue` is to come
+            self._warn(text)
 
     def _save(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         try:
@@ -280,6 +287,10 @@ class MappingNode(LifecycleNode):
                 ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
             )
             self._save_service = self.create_service(Trigger, '~/save', self._save)
+            if self.parameters.autosave_s:
+                self._autosave = Autosave(
+                    self.keeper, self.parameters.autosave_s, self._autosave_failed
+                )
         except (MetricDepthError, OSError) as error:
             self.get_logger().error(f'cannot begin a map: {error}')
         except Exception:  # rclpy would swallow it
@@ -332,6 +343,7 @@ class MappingNode(LifecycleNode):
     def stop(self) -> None:
         """Stop listening, finish the frame in hand and save."""
         self._stop_listening()
+        self._stop_autosave()
         self.lost_map = not self.rescue()
 
     def _stop_listening(self) -> None:
@@ -343,7 +355,13 @@ class MappingNode(LifecycleNode):
             self._inputs.close()
         self._queue, self._worker, self._inputs = None, None, None
 
+    def _stop_autosave(self) -> None:
+        if self._autosave is not None:
+            self._autosave.stop()
+        self._autosave = None
+
     def _release(self) -> None:
+        self._stop_autosave()
         if self._outputs is not None:
             self._outputs.destroy()
         if self._save_service is not None:

@@ -156,6 +156,13 @@ class MappingParameters:
     folder: str = parameter(
         '~/.ros/maps', 'each map is saved in a folder of its own in here, named by its time'
     )
+    autosave_s: float = parameter(
+        60.0,
+        'seconds from one saving of the map to the next while it changes, so that no more is lost '
+        'with the power; 0 = only when asked and at the end',
+        low=0.0,
+        high=86400.0,
+    )
     save_on_shutdown: bool = parameter(
         True, 'save the map when it is cleaned up and when the node ends', live=True
     )

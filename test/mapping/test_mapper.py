@@ -132,9 +132,7 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(corner_view: Views, tm
     (tmp_path / 'mesh.ply.unfinished').symlink_to('/dev/full')  # where the new one is written
     view = corner_view(1)
     mapper.add(view.frame, view.prediction, view.world_from_camera)
-    with pytest.raises(
-        MappingError, match=r'could not write .*mesh\.ply: No space left .*still in memory'
-    ):
+    with pytest.raises(MappingError, match=r'could not write .*mesh\.ply: No space left'):
         mapper.save(tmp_path)
     assert paths[1].read_bytes() == old
     assert mapper.save(tmp_path / 'elsewhere')

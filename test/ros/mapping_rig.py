@@ -20,6 +20,14 @@ from metric_depth_ros.messages import (
 )
 from metric_depth_ros.messages.poses import odometry_message, pose_stamped_message
 
+SETTINGS = {
+    'device': 'cpu',
+    'poses': 'odometry',
+    'voxel_size': 0.05,
+    'qos_subscribe': 'reliable',
+    'publish_period': 0.1,
+}
+
 
 class Player:
     """Publishes views as camera, depth_node and SLAM system would."""
@@ -222,3 +230,8 @@ def points_of(cloud: Any) -> torch.Tensor:
     values = np.frombuffer(bytes(cloud.data), '<f4').reshape(-1, cloud.point_step // 4)
     columns = [values[:, offsets[name]] for name in ('x', 'y', 'z')]
     return torch.from_numpy(np.stack(columns, -1))
+
+
+def off_the_walls(points: torch.Tensor) -> torch.Tensor:
+    """Metres from each point to the nearest of the corner's three planes."""
+    return (points - torch.tensor([1.0, 0.7, 2.5])).abs().amin(-1)

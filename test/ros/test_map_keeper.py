@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,10 @@ pytest.importorskip('open3d')
 
 from metric_depth_ros.mapping import MappingError, View
 from metric_depth_ros.mapping.block_grid import BYTES_PER_BLOCK
+from metric_depth_ros.mapping.mapper import Snapshot
 from metric_depth_ros.mapping.mesh import read_mesh
+from metric_depth_ros.mapping.trajectory import read_trajectory
+from metric_depth_ros.ros.autosave import Autosave
 from metric_depth_ros.ros.map_keeper import MapKeeper
 from metric_depth_ros.ros.mapping_parameters import MappingParameters
 
@@ -66,6 +70,54 @@ def test_a_map_that_cannot_be_saved_anywhere_stays_unsaved(
         keeper.rescue()
     assert keeper.unsaved
     assert keeper.stats.frames == 1
+
+
+def test_frames_go_on_while_a_map_is_written(
+    corner_view: Views, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    keeper = keeper_of(tmp_path)
+    add(keeper, corner_view(0))
+    write = Snapshot.write
+
+    def slowly(snapshot: Snapshot, folder: Path) -> tuple[Path, ...]:
+        add(keeper, corner_view(12))  # would wait for ever if the map were held
+        return write(snapshot, folder)
+
+    monkeypatch.setattr(Snapshot, 'write', slowly)
+    assert keeper.save().startswith('1 frames saved')
+    assert (keeper.saved_frames, keeper.stats.frames, keeper.unsaved) == (1, 2, True)
+    assert len(read_trajectory(keeper.folder / 'trajectory.txt')) == 1
+    monkeypatch.undo()
+    old = read_mesh(keeper.folder / 'mesh.ply')
+    keeper.save()
+    assert (keeper.saved_frames, keeper.unsaved) == (2, False)
+    assert len(read_mesh(keeper.folder / 'mesh.ply').triangles) > len(old.triangles)
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_autosave_keeps_up_and_goes_on_after_a_full_disk(corner_view: Views, tmp_path: Path):
+    keeper = keeper_of(tmp_path)
+    complaints: list[str] = []
+    autosave = Autosave(keeper, 0.01, complaints.append, max_share=1.0)
+    try:
+        add(keeper, corner_view(0))
+        wait_for(lambda: keeper.saved_frames == 1)
+        (keeper.folder / 'cloud.ply.unfinished').symlink_to('/dev/full')
+        add(keeper, corner_view(1))
+        wait_for(lambda: keeper.saved_frames == 2)
+    finally:
+        autosave.stop()
+    (complaint,) = complaints
+    assert complaint.startswith(f'autosave: could not write {keeper.folder}/cloud.ply: No space')
+    add(keeper, corner_view(2))
+    assert keeper.unsaved
+    assert len(read_trajectory(keeper.folder / 'trajectory.txt')) == 2
 
 
 def test_memory_limit_in_megabytes(tmp_path: Path):

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
@@ -23,17 +20,10 @@ from metric_depth_ros.mapping.mesh import read_mesh
 from metric_depth_ros.mapping.splat import SEED_OPACITY
 from metric_depth_ros.mapping.trajectory import read_trajectory
 
-from .mapping_rig import MapRig, Player, points_of, type_named
+from .mapping_rig import SETTINGS, MapRig, off_the_walls, points_of, type_named
 
 Views = Callable[[int], View]
 Make = Callable[..., MapRig]
-SETTINGS = {
-    'device': 'cpu',
-    'poses': 'odometry',
-    'voxel_size': 0.05,
-    'qos_subscribe': 'reliable',
-    'publish_period': 0.1,
-}
 
 
 @pytest.fixture
@@ -49,11 +39,6 @@ def make_rig(ros_context: Any, request: pytest.FixtureRequest, tmp_path: Path) -
     yield make
     for rig in rigs:
         rig.close()
-
-
-def off_the_walls(points: torch.Tensor) -> torch.Tensor:
-    """Metres from each point to the nearest of the corner's three planes."""
-    return (points - torch.tensor([1.0, 0.7, 2.5])).abs().amin(-1)
 
 
 def place(pose: Any) -> list[float]:
@@ -354,60 +339,3 @@ def test_configuration_fails_in_one_line(make_rig: Make, name: str, value: Any, 
     assert not rig.node.start()
     error = rig.wait_for_warning('cannot begin a map', words)
     assert '\n' not in error
-
-
-@pytest.mark.parametrize(
-    'number',
-    [
-        pytest.param(signal.SIGTERM, id='SIGTERM'),
-        pytest.param(signal.SIGINT, id='SIGINT', marks=pytest.mark.slow),
-    ],
-)
-def test_signals_save_the_map(
-    ros_context: Any, corner_view: Views, tmp_path: Path, number: signal.Signals
-):
-    import rclpy
-
-    namespace = f'/process_{number.name.lower()}'
-    values = SETTINGS | {'folder': str(tmp_path), 'poses': 'own'}
-    arguments = [word for name, v in values.items() for word in ('-p', f'{name}:={v}')]
-    log = (tmp_path / 'log').open('w')
-    process = subprocess.Popen(
-        [sys.executable, '-m', 'metric_depth_ros.ros.mapping_node', '--ros-args']
-        + ['-r', f'__ns:={namespace}', *arguments],
-        stdout=log,
-        stderr=subprocess.STDOUT,
-    )
-    client = rclpy.create_node('player', context=ros_context, namespace=namespace)
-    heard: list[Any] = []
-    from nav_msgs.msg import Odometry
-    from rclpy.executors import SingleThreadedExecutor
-
-    client.create_subscription(Odometry, 'map/odometry', heard.append, 10)
-    executor = SingleThreadedExecutor(context=ros_context)
-    executor.add_node(client)
-    try:
-        player = Player(client)
-        deadline = time.monotonic() + 60
-        while not (
-            player.stds.get_subscription_count() and client.count_publishers('map/odometry')
-        ):
-            assert process.poll() is None, (tmp_path / 'log').read_text()
-            assert time.monotonic() < deadline
-            executor.spin_once(0.02)
-        while not heard:
-            player.send_frame(corner_view(0))
-            executor.spin_once(0.1)
-            assert time.monotonic() < deadline
-        process.send_signal(number)
-        assert process.wait(60) == 0, (tmp_path / 'log').read_text()
-    finally:
-        process.kill()
-        log.close()
-        client.destroy_node()
-    output = (tmp_path / 'log').read_text()
-    assert 'Traceback' not in output
-    assert 'saved in' in output
-    (mesh,) = tmp_path.glob('*/mesh.ply')
-    assert off_the_walls(read_mesh(mesh).vertices).mean() < 0.02
-    assert not list(tmp_path.glob('*/*.unfinished'))
