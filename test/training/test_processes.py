@@ -15,6 +15,9 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from metric_depth_ros import checkpoint
+from metric_depth_ros.checkpoint import Card
+from metric_depth_ros.methods.metricgold import MetricGold, MetricGoldConfig
 from metric_depth_ros.training.recipe import RECIPES
 
 TINY = {
@@ -24,6 +27,7 @@ TINY = {
             'token_heads': 2, 'latent_heads': 2, 'head_width': 16},
 }  # fmt: skip
 FRAMES = {'frames': 8, 'width': 64, 'height': 32, 'scenes': 'both', 'seed': 1}
+TEACHER, PRIOR = 'method.distillation.teacher', 'method.distillation.prior'  # of SharpDepth
 MAIN = ['-m', 'metric_depth_ros.cli.main', 'train']
 
 
@@ -57,7 +61,7 @@ def start(*arguments: object, launcher: tuple[str, ...] = ()) -> subprocess.Pope
 
 
 def finish(process: subprocess.Popen[str], status: int = 0) -> str:
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=900)
     assert process.returncode == status, (out, err)
     return out
 
@@ -111,6 +115,54 @@ def test_killed_or_asked_to_stop_the_run_goes_on_as_if_nothing_had_happened(
     expected = weights(tmp_path / 'whole')
     for name, value in weights(tmp_path / 'broken').items():
         assert torch.equal(value, expected[name]), name
+
+
+def write_sharpdepth_recipe(folder: Path) -> Path:
+    """sharpdepth-small on the smallest network, in a few steps, with a teacher that soon moves."""
+    torch.manual_seed(0)
+    prior = MetricGold(MetricGoldConfig.tiny())
+    checkpoint.save(folder / 'prior', prior, Card('prior', 'Apache-2.0', 'a test'))
+    raw = yaml.safe_load((RECIPES / 'sharpdepth-small.yaml').read_text())
+    raw |= {
+        'base': str(folder / 'prior'), 'data': FRAMES, 'validation': {**FRAMES, 'seed': 2},
+        'config': {'num_samples': 2, 'working_pixels': 64 * 32, 'teacher_decay': 0.9},
+        'width': 64, 'height': 32, 'steps': 12, 'batch_size': 2, 'learning_rate': 0.003,
+        'save_every': 3, 'validate_every': 6, 'precision': 'fp32',
+    }  # fmt: skip
+    path = folder / 'sharpdepth.yaml'
+    path.write_text(yaml.safe_dump(raw))
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_killed_run_with_a_teacher_goes_on_as_if_nothing_had_happened(
+    tmp_path: Path, frames: Path
+) -> None:
+    """SharpDepth's teacher and the frozen denoiser are in no checkpoint, but part of the run."""
+    pytest.importorskip('diffusers')
+    recipe = write_sharpdepth_recipe(tmp_path)
+    finish(start(recipe, '--out', tmp_path / 'whole', '--frames', frames))
+    broken = (recipe, '--out', tmp_path / 'broken', '--frames', frames)
+    killed = start(*broken)
+    wait_for(tmp_path / 'broken' / 'state.safetensors', killed)
+    killed.kill()
+    killed.communicate()
+    state = load_file(tmp_path / 'broken' / 'state.safetensors')
+    teacher = [name for name in state if name.startswith(TEACHER)]
+    assert any(not state[name].equal(state[name.replace(TEACHER, PRIOR)]) for name in teacher)
+    finish(start(*broken, '--resume'))
+    assert curve(tmp_path / 'broken') == curve(tmp_path / 'whole')
+    files = [
+        file.relative_to(tmp_path / 'whole') for file in tmp_path.glob('whole/**/*.safetensors')
+    ]
+    assert {'state.safetensors', 'diffusion_pytorch_model.safetensors'} <= {f.name for f in files}
+    for file in files:
+        expected = load_file(tmp_path / 'whole' / file)
+        found = load_file(tmp_path / 'broken' / file)
+        assert found.keys() == expected.keys()
+        for name, value in found.items():
+            assert torch.equal(value, expected[name]), f'{file}: {name}'
 
 
 @pytest.mark.slow
