@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -148,7 +149,10 @@ def run(args: argparse.Namespace) -> int:
     for line in unused_lines(report):
         console.print(line, style='yellow', highlight=False, markup=False, soft_wrap=True)
     console.print(f'in {args.out}: {", ".join(report.files)}', highlight=False, soft_wrap=True)
-    return 130 if report.interrupted else 0
+    if not report.interrupted:
+        return 0
+    print(f'metric-depth fuse: interrupted; the map so far is in {args.out}', file=sys.stderr)
+    return 130
 
 
 def _check(args: argparse.Namespace) -> None:

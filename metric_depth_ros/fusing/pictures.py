@@ -15,6 +15,7 @@ from ..mapping.gaussians import Gaussians
 from ..mapping.mapper import Mapper
 from ..mapping.mesh import Cloud, Mesh
 from ..mapping.rasterizer import rasterize
+from ..mapping.saving import write_whole
 from ..mapping.trajectory import Trajectory, TrajectoryError, associated
 from ..types import Camera
 from .drawing import Drawn, draw_points, draw_surface
@@ -67,7 +68,7 @@ def save_map(
             _draw_way(axis, truth, look, _TRUTH, 2.2)
             _draw_way(axis, trajectory, look, _PATH, 1.4)
             _draw_scale(axis, look)
-    figure.savefig(path, dpi=_DPI)
+    _save(figure, path)
 
 
 def save_photographs(path: Path, mapper: Mapper, mesh: Mesh, samples: list[Sample]) -> None:
@@ -99,7 +100,7 @@ def save_photographs(path: Path, mapper: Mapper, mesh: Mesh, samples: list[Sampl
             _show(row[4], seen.colour.cpu(), f'Gaussians ({kind})')
         for axis in row:
             axis.set_axis_off()
-    figure.savefig(path, dpi=_DPI)
+    _save(figure, path)
 
 
 def save_trajectory(path: Path, trajectory: Trajectory, truth: Trajectory) -> None:
@@ -149,7 +150,12 @@ def save_trajectory(path: Path, trajectory: Trajectory, truth: Trajectory) -> No
     for axis in (plan, side):
         axis.grid(True, color=_GREY, linewidth=0.6)
         axis.legend(fontsize=9)
-    figure.savefig(path, dpi=_DPI)
+    _save(figure, path)
+
+
+def _save(figure: Any, path: Path) -> None:
+    """PNG, whole or not at all."""
+    write_whole(path, lambda file: figure.savefig(file, format='png', dpi=_DPI))
 
 
 def _on_cpu(gaussians: Gaussians) -> Gaussians | None:

@@ -11,6 +11,7 @@ from typing import Any
 from ..mapping.export import Exported
 from ..mapping.gating import GateCounts
 from ..mapping.mapper import MapStats
+from ..mapping.saving import write_whole
 from ..mapping.trajectory import Drift, TrajectoryScore
 from .recordings import Unusable
 from .samples import SplatScore, SurfaceScore
@@ -60,10 +61,10 @@ def write_report(path: Path, report: Report) -> None:
     """Write the report as JSON.
 
     Raises:
-        OSError: it cannot be written.
+        MappingError: it cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(report.to_json(), indent=1) + '\n')
+    text = json.dumps(report.to_json(), indent=1) + '\n'
+    write_whole(path, lambda file: file.write(text.encode()))
 
 
 def _plain(value: Any) -> Any:

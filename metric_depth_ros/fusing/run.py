@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from ..errors import MetricDepthError
 from ..mapping import MappingError
 from ..mapping.export import Exported, TumExport
 from ..mapping.mapper import MESH_FILE, Mapper, MapSettings
@@ -66,7 +68,8 @@ def make_map(
     """Fuse, save, judge and draw. Stopped from the keyboard it saves and judges what there is.
 
     Raises:
-        FuseError: no frame could be fused, or all of them give no surface.
+        FuseError: no frame could be fused, or all of them give no surface; or something else went
+            wrong on the way, and the map so far is saved.
         MappingError: settings out of range, or a file that cannot be written.
         OSError: the folder cannot be made.
     """
@@ -76,9 +79,23 @@ def make_map(
         settings = replace(wanted.settings, overflow=Path(overflow))
         mapper = Mapper(settings, device=wanted.device, seed=wanted.seed)
         samples = Samples(settings.gates)
-        fused, exported = _fuse(recording, mapper, predict, samples, wanted, show)
+        try:
+            fused, exported = _fuse(recording, mapper, predict, samples, wanted, show)
+        except (MetricDepthError, OSError) as error:
+            if not mapper.stats.frames:
+                raise
+            kept = f'the map of the {mapper.stats.frames} frames before is in {wanted.folder}'
+            try:
+                _save(mapper, wanted.folder)
+            except MappingError as another:
+                kept = str(another)
+            raise FuseError(f'{error}; {kept}') from error
         interrupted = fused.interrupted or not _finish(mapper, wanted.splat_steps, show)
-        files = [path.name for path in _save(mapper, wanted.folder)]
+        try:
+            paths = _save(mapper, wanted.folder)
+        except KeyboardInterrupt:  # that once is no reason to lose the map
+            paths, interrupted = _save(mapper, wanted.folder), True
+        files = [path.name for path in paths]
     mesh = read_mesh(wanted.folder / MESH_FILE)  # with what the limit of memory moved to disk
     if not len(mesh.triangles):
         raise FuseError(
@@ -174,8 +191,12 @@ def _save(mapper: Mapper, folder: Path) -> tuple[Path, ...]:
         return mapper.save(folder)
     except MappingError as error:
         elsewhere = Path(tempfile.mkdtemp(prefix='metric_depth_map_'))
-        mapper.save(elsewhere)
-        raise MappingError(f'{error}; done: it is in {elsewhere}') from None
+        try:
+            mapper.save(elsewhere)
+        except MappingError:
+            shutil.rmtree(elsewhere, ignore_errors=True)
+            raise MappingError(f'{error}; nor could {elsewhere.parent} take the map') from None
+        raise MappingError(f'{error}; the map is in {elsewhere}') from None
 
 
 def _exporting(export: TumExport) -> Observer:

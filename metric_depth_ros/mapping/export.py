@@ -15,9 +15,11 @@ every lens model, so images and depth are rectified here and no distortion is le
 
 from __future__ import annotations
 
+import errno
 import json
-from collections.abc import Callable
+import os
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
 
@@ -29,6 +31,7 @@ from torch import Tensor
 from .. import geometry
 from ..types import Camera
 from .gating import Gates, gate
+from .saving import write_whole
 from .slam_configs import SLAM_CONFIGS
 from .trajectory import TUM_HEADER, seconds, tum_line
 from .view import MappingError, View
@@ -76,8 +79,8 @@ class TumExport:
             raise ExportError(f'{self.folder} is there already, expected a new or empty folder')
         for name in ('rgb', 'depth'):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
-        self._files = {name: (self.folder / name).open('w') for name in _LISTS}
-        self._files['groundtruth.txt'].write(TUM_HEADER + '\n')
+        self._files = {name: (self.folder / name).open('wb', buffering=0) for name in _LISTS}
+        _append(self._files['groundtruth.txt'], TUM_HEADER)
 
     def __enter__(self) -> TumExport:
         return self
@@ -101,8 +104,8 @@ class TumExport:
 
         Raises:
             ExportError: another camera than before, or a stamp that is not later.
-            OSError: a file cannot be written, such as on a full disk; the lists then name only
-                frames that are whole.
+            MappingError: a file cannot be written, such as on a full disk; the lists then name
+                only frames that are whole.
         """
         stamp_ns = view.frame.stamp_ns
         if self._stamp_ns is not None and stamp_ns <= self._stamp_ns:
@@ -127,8 +130,7 @@ class TumExport:
             tum_line(stamp_ns, view.world_from_camera),
         )
         for file, line in zip(self._files.values(), lines, strict=True):
-            file.write(line + '\n')
-            file.flush()
+            _append(file, line)
         self._stamp_ns = stamp_ns
         self._frames += 1
 
@@ -166,7 +168,23 @@ def rectified(view: View, gates: Gates | None = None) -> tuple[Tensor, Tensor]:
 
 def _save_png(path: Path, pixels: np.ndarray) -> None:
     """Through bytes, because cv2.imwrite does not say that a disk is full."""
-    path.write_bytes(cv2.imencode('.png', np.ascontiguousarray(pixels))[1].tobytes())
+    content = cv2.imencode('.png', np.ascontiguousarray(pixels))[1].tobytes()
+    _write(path, content)
+
+
+def _write(path: Path, content: bytes) -> None:
+    write_whole(path, lambda file: file.write(content))
+
+
+def _append(file: FileIO, line: str) -> None:
+    """A whole line or nothing of it."""
+    before, text = file.tell(), f'{line}\n'.encode()
+    try:
+        if file.write(text) < len(text):  # the disk has room for a part of it
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    except OSError as error:
+        file.truncate(before)
+        raise ExportError(f'could not write {file.name}: {error.strerror}') from error
 
 
 def _write_camera(folder: Path, camera: Camera) -> None:
@@ -180,7 +198,7 @@ def _write_camera(folder: Path, camera: Camera) -> None:
         'distortion': [0.0] * 5,
         'depth_unit': f'uint16, {UNITS_PER_METRE} per metre, 0 = none',
     }
-    (folder / 'camera.json').write_text(json.dumps(values, indent=1) + '\n')
-    text: Callable[[Path, Camera], str]
-    for name, text in SLAM_CONFIGS.items():
-        (folder / name).write_text(text(folder.resolve(), camera))
+    texts = {'camera.json': json.dumps(values, indent=1) + '\n'}
+    texts |= {name: text(folder.resolve(), camera) for name, text in SLAM_CONFIGS.items()}
+    for name, text in texts.items():
+        _write(folder / name, text.encode())
