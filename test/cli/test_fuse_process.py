@@ -84,7 +84,13 @@ def said(errors: str) -> str:
     return lines[-1].removeprefix('metric-depth fuse: ')
 
 
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    'number',
+    [
+        pytest.param(signal.SIGINT, id='SIGINT'),
+        pytest.param(signal.SIGTERM, id='SIGTERM', marks=pytest.mark.slow),
+    ],
+)
 def test_stopped_in_the_middle_it_writes_what_it_has(
     manifest: Path, tmp_path: Path, number: signal.Signals
 ):
@@ -117,6 +123,7 @@ def test_stopped_in_the_middle_it_writes_what_it_has(
             'sequence/rgb/1.000000000.png',
             {'sequence', 'trajectory.txt'},
             id='sequence',
+            marks=pytest.mark.slow,
         ),
     ],
 )
