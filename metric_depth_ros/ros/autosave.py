@@ -32,7 +32,8 @@ class Autosave:
         self._keeper, self._complain = keeper, complain
         self._period_s, self._max_share = period_s, max_share
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name='autosave')
+        # Files are whole at any moment: it need not keep alive what ends in an error.
+        self._thread = threading.Thread(target=self._run, name='autosave', daemon=True)
         self._thread.start()
 
     def stop(self) -> None:

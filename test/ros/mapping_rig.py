@@ -172,8 +172,8 @@ class MapRig(Player):
     def play(self, view: View) -> None:
         """A frame and its pose, and wait until it is in the map."""
         count = self.frames() + 1
+        self.send_odometry(view)  # first: on a busy machine a frame's patience ends before it
         self.send_frame(view)
-        self.send_odometry(view)
         self.wait(lambda: self.frames() >= count)
 
     def frames(self) -> int:
