@@ -148,6 +148,7 @@ class Recipe:
         of it to change, nested ones as mappings. base: the model whose
         weights training begins with: for latent methods a folder or hub id in the layout of
         diffusers, for the others a model of the same method and architecture.
+    frozen: parts of the method, by name, that stay as `base` has them.
     coarse: what a method that refines a coarse depth is given to refine, see coarse.
     data: what it learns from, each source with its weight; stages: a curriculum, in order, all
         steps together; none for the same all the way. validation: what the error bar is
@@ -191,6 +192,7 @@ class Recipe:
     accumulate: int = 1
     stages: tuple[Stage, ...] = ()
     base: str | None = None
+    frozen: tuple[str, ...] = ()
     coarse: BlurredTruth | CoarseModel | None = None
 
     def __post_init__(self) -> None:
@@ -210,6 +212,7 @@ class Recipe:
         self._check_size('', self.width, self.height)
         self._expect('data', sum(s.weight for s in self.data) > 0, 'a source of weight above 0')
         self._check_stages()
+        self._expect('frozen', self.base is not None or not self.frozen, 'none without a base')
         takes_coarse = getattr(METHODS[self.method], 'takes_coarse', False)
         self._expect(
             'coarse',

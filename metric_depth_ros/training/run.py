@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ class Run:
         self.recipe = recipe
         self.method = method
         self.workers = workers
+        self.frozen = freeze(method, recipe.frozen)
         self.parts = parts_of_a_batch(recipe, workers.count)
         self.average = AveragedModel(
             method, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema_decay), use_buffers=True
@@ -51,6 +53,8 @@ class Run:
         for group in self.optimizer.param_groups:
             group['lr'] = learning_rate(recipe, step)
         self.method.train()
+        for module in self.frozen:
+            module.eval()
         self.optimizer.zero_grad(set_to_none=True)
         computed: list[dict[str, float]] = []
         running = PartStatistics(self.method, self.parts, workers)
@@ -173,9 +177,25 @@ def parts_of_a_batch(recipe: Recipe, workers: int) -> int:
     return parts
 
 
+def freeze(method: nn.Module, names: Sequence[str]) -> list[nn.Module]:
+    """Take these parts of the method, by name, out of its training, norms included.
+
+    Raises:
+        MetricDepthError: it has no such part.
+    """
+    parts = dict(method.named_children())
+    for name in names:
+        if name not in parts:
+            raise MetricDepthError(
+                f'frozen is {name!r}, expected a part of the method: {", ".join(sorted(parts))}'
+            )
+        parts[name].requires_grad_(False)
+    return [parts[name] for name in names]
+
+
 def make_optimizer(recipe: Recipe, method: nn.Module) -> torch.optim.Optimizer:
     """The recipe's; only the weights of layers decay, no biases, norms or learned tokens."""
-    named = list(method.named_parameters())
+    named = [(name, p) for name, p in method.named_parameters() if p.requires_grad]
     decaying = [p for name, p in named if p.ndim >= 2 and name.endswith('weight')]
     chosen = {id(p) for p in decaying}
     groups: list[dict[str, Any]] = [

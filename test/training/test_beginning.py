@@ -15,6 +15,7 @@ from metric_depth_ros.checkpoint import Card
 from metric_depth_ros.errors import MetricDepthError
 from metric_depth_ros.methods.grin import Grin, GrinConfig
 from metric_depth_ros.training.beginning import initial_method, take_weights
+from metric_depth_ros.training.loop import train
 from metric_depth_ros.training.recipe import Recipe, load_recipe
 
 from .test_loop import DATA
@@ -67,3 +68,29 @@ def test_a_base_of_another_kind_is_refused(recipe: Recipe, tmp_path: Path) -> No
         initial_method(dataclasses.replace(recipe, base=str(tmp_path / 'nowhere')))
     with pytest.raises(MetricDepthError, match="base is 'lines', a Linear, expected a Grin"):
         take_weights(initial_method(recipe), nn.Linear(2, 2), 'lines')
+
+
+def test_the_shipped_model_can_be_gone_on_with() -> None:
+    method = initial_method(load_recipe('grin-small-finetune'))
+    shipped = checkpoint.load('default').method
+    assert method.config == shipped.config
+    for key, value in shipped.state_dict().items():
+        assert torch.equal(method.state_dict()[key], value), key
+
+
+def test_frozen_parts_stay_as_they_are(recipe: Recipe, base: Path, tmp_path: Path) -> None:
+    frozen = ('encoder', 'pyramid', 'regression', 'refinement')
+    short = dataclasses.replace(
+        recipe, frozen=frozen, steps=3, batch_size=4, warmup_steps=1, precision='fp32',
+        ema_decay=0.5,
+    )  # fmt: skip
+    folder = train(short, tmp_path / 'run')
+    before = checkpoint.load(base).method.state_dict()
+    after = checkpoint.load(folder).method.state_dict()
+    changed = {key.split('.')[0] for key in before if not torch.equal(before[key], after[key])}
+    assert not changed & set(frozen)
+    assert {'rin', 'head', 'to_local'} <= changed
+    with pytest.raises(MetricDepthError, match="frozen is 'eye', expected a part of the method: "):
+        train(dataclasses.replace(short, frozen=('eye',)), tmp_path / 'other')
+    with pytest.raises(MetricDepthError, match=r"frozen is \('rin',\), expected none without a b"):
+        dataclasses.replace(recipe, base=None, frozen=('rin',))
