@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..calibration import Calibration, disagreement, edges, fit_calibration, spread
@@ -134,13 +135,19 @@ def predict(
             of_frame = torch.Generator().manual_seed(seed_of(seed, 'coarse', i))
             said = coarse(batch, of_frame)
             given = replace(said, values=said.values[0])
-        conditioning = Conditioning(batch.image[0], batch.rays[0], batch.inside[0], given)
+        conditioning = _fitting(
+            Conditioning(batch.image[0], batch.rays[0], batch.inside[0], given), method.multiple_of
+        )
         generator = torch.Generator(device).manual_seed(seed)
         if share < 1 and method.takes_targets:
-            targets = torch.rand(batch.inside[0].shape, generator=generator, device=device) < share
+            shape = conditioning.valid.shape
+            targets = torch.rand(shape, generator=generator, device=device) < share
         with torch.inference_mode():
             samples = method.draw(conditioning, num_samples, generator, targets=targets)
             regression = method.regress(conditioning) if isinstance(method, Regresses) else None
+        h, w = batch.inside.shape[-2:]
+        samples = samples[:, :h, :w]
+        regression = None if regression is None else regression[:h, :w]
         depth = combined(method, samples)
         truth = torch.where(batch.valid, batch.ray_distance * batch.rays[:, 2], torch.nan)[0]
         yield HeldOutFrame(
@@ -154,6 +161,17 @@ def predict(
             lens=lens_name(batch.rays[0]),
             outdoor=looks_outdoors(batch.ray_distance[0], batch.inside[0]),
         )
+
+
+def _fitting(conditioning: Conditioning, multiple_of: int) -> Conditioning:
+    """With pixels that are not valid on the right and below, as many as the method needs."""
+    h, w = conditioning.valid.shape
+    border = (0, -w % multiple_of, 0, -h % multiple_of)
+    coarse = conditioning.coarse
+    if coarse is not None:
+        coarse = replace(coarse, values=F.pad(coarse.values, border, value=torch.nan))
+    parts = (conditioning.image, conditioning.rays, conditioning.valid)
+    return Conditioning(*(F.pad(x, border) for x in parts), coarse)
 
 
 def validate(

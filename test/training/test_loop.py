@@ -75,6 +75,15 @@ def test_the_checkpoint_is_whole_and_its_card_tells_the_truth(
     assert '4 held-out frames' in loaded.card.readme
 
 
+def test_frames_of_any_size_are_learned_from_and_shown_in_the_curve(
+    recipe: Recipe, tmp_path: Path
+) -> None:
+    odd = dataclasses.replace(DATA, width=60, height=41)  # no multiples of 32
+    train(dataclasses.replace(recipe, data=(odd,)), tmp_path / 'run')
+    lines = (tmp_path / 'run' / 'curve.jsonl').read_text().splitlines()
+    assert [math.isfinite(json.loads(line)['train_abs_rel']) for line in lines] == [True, True]
+
+
 def test_the_loss_falls(recipe: Recipe, tmp_path: Path) -> None:
     longer = dataclasses.replace(recipe, steps=100, validate_every=20, learning_rate=0.01)
     train(longer, tmp_path / 'run')
