@@ -170,8 +170,8 @@ def _fitting(conditioning: Conditioning, multiple_of: int) -> Conditioning:
     coarse = conditioning.coarse
     if coarse is not None:
         coarse = replace(coarse, values=F.pad(coarse.values, border, value=torch.nan))
-    parts = (conditioning.image, conditioning.rays, conditioning.valid)
-    return Conditioning(*(F.pad(x, border) for x in parts), coarse)
+    image, rays = F.pad(conditioning.image, border), F.pad(conditioning.rays, border)
+    return Conditioning(image, rays, F.pad(conditioning.valid, border), coarse)
 
 
 def validate(
