@@ -41,7 +41,7 @@ def test_models_as_json(capsys: pytest.CaptureFixture) -> None:
     assert main(['models', '--json']) == 0
     entries = json.loads(capsys.readouterr().out)
     keys = {'name', 'method', 'parameters', 'licence', 'source', 'checkpoint', 'hub_id',
-            'quantity', 'scenes'}  # fmt: skip
+            'quantity', 'scenes', 'licence_read_in', 'licence_doubt', 'pickled'}  # fmt: skip
     assert all(entry.keys() == keys for entry in entries)
     assert {'grin', 'grin-small'} <= {entry['name'] for entry in entries}
 

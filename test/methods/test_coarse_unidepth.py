@@ -130,7 +130,7 @@ def test_it_is_saved_with_its_error_bar(package: None, folder: Path, tmp_path: P
 def test_known_by_its_hub_id() -> None:
     known = public_model('lpiccinelli/unidepth-v2-vitl14')
     assert known is not None
-    assert (known.quantity.metric, known.licence) == (True, 'CC-BY-NC-4.0')
+    assert (known.quantity.metric, known.licence.name) == (True, 'CC-BY-NC-4.0')
 
 
 def test_without_its_package(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
