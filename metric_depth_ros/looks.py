@@ -63,8 +63,8 @@ def looks(
             resolution = float(1 - (1 - LOWEST_RESOLUTION) * share)
             h, w = (_lower(side, resolution, multiple_of) for side in size)
             seen = _smaller(conditioning, (h, w))
-        mirrored = index % 2 == 1
-        yield Look(_mirrored(seen) if mirrored else seen, size, mirrored)
+        is_mirrored = index % 2 == 1
+        yield Look(mirrored(seen) if is_mirrored else seen, size, is_mirrored)
 
 
 def _lower(side: int, resolution: float, multiple_of: int) -> int:
@@ -87,7 +87,8 @@ def _smaller(conditioning: Conditioning, size: tuple[int, int]) -> Conditioning:
     )
 
 
-def _mirrored(conditioning: Conditioning) -> Conditioning:
+def mirrored(conditioning: Conditioning) -> Conditioning:
+    """The view as a mirror at its camera's x = 0 plane shows it, its columns in reverse order."""
     x, y, z = conditioning.rays.flip(-1)
     return replace(
         conditioning,

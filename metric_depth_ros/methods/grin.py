@@ -21,8 +21,10 @@ from torch import Tensor, nn
 
 from ..depth_codec import LogBase
 from ..errors import MetricDepthError
+from ..looks import mirrored
 from ..nn import sampling
 from ..nn.fourier import ray_feature_width, ray_features
+from ..nn.patches import PatchEmbedding, at_pixels
 from ..nn.pyramid import ConcatenatePyramid, TopDownPyramid
 from ..nn.refinement import Refinement
 from ..nn.resnet import ResNet18
@@ -79,33 +81,6 @@ class Tokens:
         )
 
 
-def _at_pixels(maps: Tensor, pixels: Tensor) -> Tensor:
-    """(B, C, h, w) at (B, L) flat indices -> (B, L, C)."""
-    index = pixels[:, None].expand(-1, maps.shape[1], -1)
-    return maps.flatten(2).gather(2, index).transpose(1, 2)
-
-
-class PatchEmbedding(nn.Module):
-    """A k x k convolution evaluated at chosen pixels only, F_loc of GRIN 4.2."""
-
-    def __init__(self, channels: int, kernel: int, width: int, padding: str = 'reflect') -> None:
-        super().__init__()
-        self.kernel, self.padding = kernel, padding
-        self.project = nn.Linear(channels * kernel**2, width)
-
-    def forward(self, image: Tensor, pixels: Tensor) -> Tensor:
-        """image: (B, C, h, w); pixels: (B, L) flat indices in h x w -> (B, L, width)."""
-        k, width = self.kernel, image.shape[-1]
-        padded = F.pad(image, [k // 2] * 4, mode=self.padding)
-        stride = padded.shape[-1]
-        corner = pixels // width * stride + pixels % width
-        step = torch.arange(k, device=image.device)
-        offsets = (step[:, None] * stride + step).flatten()
-        index = (corner[..., None] + offsets).flatten(1)
-        patches = padded.flatten(2).gather(2, index[:, None].expand(-1, padded.shape[1], -1))
-        return self.project(patches.unflatten(2, (-1, k * k)).transpose(1, 2).flatten(2))
-
-
 class Grin(nn.Module):
     """GRIN as a DepthMethod."""
 
@@ -155,8 +130,8 @@ class Grin(nn.Module):
         self.head = nn.Sequential(nn.LayerNorm(width), to_output)
         self.regression: nn.Module | None = None
         if config.regression_weight:
-            shuffle = config.regression_upsampling == 'shuffle'
-            self.regression = nn.Conv2d(config.global_width, MERGED_STRIDE**2 if shuffle else 1, 1)
+            codes = 1 if config.regression_upsampling == 'bilinear' else MERGED_STRIDE**2
+            self.regression = nn.Conv2d(config.global_width, codes, 1)
             nn.init.normal_(self.regression.weight, std=0.01)
         self.refinement: Refinement | None = None
         if config.refine_width:
@@ -232,7 +207,7 @@ class Grin(nn.Module):
             global_cells: (B, G) indices of the global tokens to keep; None for all.
             global_readable: (B, G) bool beside it; None for all that are valid.
         """
-        geometry = self._geometry(_at_pixels(scene.rays, pixels))
+        geometry = self._geometry(at_pixels(scene.rays, pixels))
         parts = [geometry]
         if self.patches is not None:
             parts.insert(0, self.patches(scene.image, pixels))
@@ -281,11 +256,15 @@ class Grin(nn.Module):
     def _regress(self, merged: Tensor, image: Tensor) -> Tensor | None:
         if self.regression is None:
             return None
-        code, size = self.regression(merged).float(), image.shape[-2:]
+        codes = self.regression(merged).float()
+        # What changes evenly from cell to cell, and what each cell says of its own pixels.
+        mean = codes.mean(dim=1, keepdim=True)
         if self.config.regression_upsampling == 'shuffle':
-            code = F.pixel_shuffle(code, MERGED_STRIDE)
+            code = F.pixel_shuffle(codes, MERGED_STRIDE)
         else:
-            code = F.interpolate(code, size=size, mode='bilinear', align_corners=False)
+            code = F.interpolate(mean, image.shape[-2:], mode='bilinear', align_corners=False)
+        if self.config.regression_upsampling == 'smooth':
+            code = code + F.pixel_shuffle(codes - mean, MERGED_STRIDE)
         if self.refinement is not None:
             code = self.refinement(code, image, merged)
         return code[:, 0]
@@ -332,38 +311,64 @@ class Grin(nn.Module):
         self._check_draw(conditioning, num_samples, num_steps)
         valid = conditioning.valid
         h, w = valid.shape
-        depth = conditioning.image.new_full((num_samples, h * w), math.nan, dtype=torch.float32)
 
-        # 1. All randomness, before anything depends on which pixels are asked for.
+        # All randomness, before anything depends on which pixels are asked for.
         noise = torch.randn((num_samples, h * w), generator=generator, device=generator.device)
-        noise = noise.to(valid.device)
+        noise = noise.to(valid.device).unflatten(1, (h, w))
         count = h * w if self.config.read_pixels is None else self.config.read_pixels
         chosen, chosen_valid = random_subset(valid.flatten()[None], count, generator)
         asked = valid if targets is None else valid & targets
         if not asked.any():
-            return depth.unflatten(1, (h, w))
-
-        # 2. The tokens: pixels that are read, and pixels that are asked for.
+            return torch.full_like(noise, math.nan)
         read = torch.zeros_like(valid.flatten())
         read[chosen[chosen_valid]] = True
+        read = read.view(h, w)
         if self.config.read_pixels is None:
-            read &= asked.flatten()
-        pixels = (read | asked.flatten()).nonzero()[:, 0]
-        scene = self.encode(conditioning.image[None], conditioning.rays[None], valid[None])
+            read &= asked
+
+        if not self.config.mirror_samples:
+            return self._draw_view(conditioning, noise, read, asked, num_steps, generator)
+        depth = torch.empty_like(noise)
+        depth[::2] = self._draw_view(conditioning, noise[::2], read, asked, num_steps, generator)
+        if num_samples > 1:
+            flipped = (x.flip(-1) for x in (noise[1::2], read, asked))
+            mirror = self._draw_view(mirrored(conditioning), *flipped, num_steps, generator)
+            depth[1::2] = mirror.flip(-1)
+        return depth
+
+    def _draw_view(
+        self,
+        conditioning: Conditioning,
+        noise: Tensor,
+        read: Tensor,
+        asked: Tensor,
+        num_steps: int,
+        generator: torch.Generator,
+    ) -> Tensor:
+        """Samples of one view, as `draw` returns them.
+
+        Args:
+            noise: (S, h, w) x_1, whatever is asked for.
+            read, asked: (h, w) bool, valid pixels that the latents read, and that are predicted.
+        """
+        image, rays, valid = conditioning.image, conditioning.rays, conditioning.valid
+
+        # 1. The tokens: pixels that are read, and pixels that are asked for.
+        pixels = (read | asked).flatten().nonzero()[:, 0]
+        scene = self.encode(image[None], rays[None], valid[None])
         cells = self._cells(scene, generator)
-        tokens = self.tokens(scene, pixels[None], read[pixels][None], *cells)
+        tokens = self.tokens(scene, pixels[None], read.flatten()[pixels][None], *cells)
 
-        # 3. Denoise, as many samples at a time as memory should hold.
+        # 2. Denoise, as many samples at a time as memory should hold.
         step = max(1, TOKENS_PER_PASS // tokens.readable.shape[1])
-        codes = torch.cat(
-            [self._sample_codes(tokens, part, num_steps) for part in noise[:, pixels].split(step)]
-        )
+        parts = noise.flatten(1)[:, pixels].split(step)
+        codes = torch.cat([self._sample_codes(tokens, part, num_steps) for part in parts])
 
-        # 4. Back to metres along z.
-        wanted = asked.flatten()[pixels]
-        z_depth = self._z_depth(codes, conditioning.rays[2].flatten()[pixels])
-        depth[:, pixels[wanted]] = z_depth[:, wanted]
-        return depth.unflatten(1, (h, w))
+        # 3. Back to metres along z.
+        z_depth = self._z_depth(codes, rays[2].flatten()[pixels])
+        depth = torch.full_like(noise, math.nan)
+        depth[:, asked] = z_depth[:, asked.flatten()[pixels]]
+        return depth
 
     @torch.no_grad()
     def regress(self, conditioning: Conditioning) -> Tensor | None:

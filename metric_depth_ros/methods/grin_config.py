@@ -38,9 +38,12 @@ class GrinConfig:
     noise_schedule: start, end and temperature of the sigmoid that gamma(t) is (Jabri et al. 2023).
     predict_velocity: the network predicts v instead of the noise.
     data_loss: the loss is on x_0 instead of on what the network predicts.
+    absolute_loss: the loss is the error's size, not its square: what is predicted goes to the
+        median of what may be, as that of the regression head does, not to its mean.
     regression_weight: of a dense L1 loss on a head of the encoder alone; 0 for no head.
     regression_upsampling: how that head reaches the image's pixels: 'bilinear' from one code a
-        cell of the merged map, or 'shuffle' from one code a pixel.
+        cell of the merged map, 'shuffle' from one code a pixel, or 'smooth' from one code a pixel
+        whose means over the cells are interpolated: without steps where cells meet.
     refine_width: channels of the convolutions that look at that head's codes beside the image at
         its full size, and correct them; 0 for none.
     diffusion_share: share of training steps that denoise; the others train that head alone,
@@ -56,6 +59,7 @@ class GrinConfig:
         each pixel's depth is the same whichever others are asked for.
     read_globals: how many global tokens the latents read at inference, a random few; None for all
         (supplement B).
+    mirror_samples: every second sample is one of the mirrored image, mirrored back.
     clip_data: the sampler keeps its x_0 to the range of the code.
     num_steps, num_samples: of the sampler (DDIM) and of draws, unless the caller says otherwise.
     working_pixels: area of the images the network is made for, pixels.
@@ -81,6 +85,7 @@ class GrinConfig:
     noise_schedule: tuple[float, float, float] = field(default=(-3.0, 3.0, 1.0), metadata=LATER)
     predict_velocity: bool = False
     data_loss: bool = False
+    absolute_loss: bool = field(default=False, metadata=LATER)
     regression_weight: float = 0.0
     regression_upsampling: str = field(default='bilinear', metadata=LATER)
     refine_width: int = field(default=0, metadata=LATER)
@@ -94,6 +99,7 @@ class GrinConfig:
     beyond: float = 150.0
     read_pixels: int | None = None
     read_globals: int | None = field(default=None, metadata=LATER)
+    mirror_samples: bool = field(default=False, metadata=LATER)
     clip_data: bool = field(default=True, metadata=LATER)
     num_steps: int = 10
     num_samples: int = field(default=10, metadata={**LATER, 'before': 4})
@@ -117,10 +123,10 @@ class GrinConfig:
                 f'GRIN config has local_padding {self.local_padding!r}, expected reflect, '
                 f'replicate or constant'
             )
-        if self.regression_upsampling not in ('bilinear', 'shuffle'):
+        if self.regression_upsampling not in ('bilinear', 'shuffle', 'smooth'):
             raise MetricDepthError(
                 f'GRIN config has regression_upsampling {self.regression_upsampling!r}, '
-                f'expected bilinear or shuffle'
+                f'expected bilinear, shuffle or smooth'
             )
         if self.diffusion_share < 1 and not self.regression_weight:
             raise MetricDepthError(

@@ -9,9 +9,11 @@ from torch import Tensor
 
 from metric_depth_ros import geometry
 from metric_depth_ros.errors import MetricDepthError
+from metric_depth_ros.looks import mirrored
 from metric_depth_ros.methods import METHODS
-from metric_depth_ros.methods.grin import Grin, GrinConfig, PatchEmbedding
+from metric_depth_ros.methods.grin import Grin, GrinConfig
 from metric_depth_ros.nn import sampling
+from metric_depth_ros.nn.patches import PatchEmbedding
 from metric_depth_ros.nn.rin import RinConfig
 from metric_depth_ros.training.batch import Batch
 from metric_depth_ros.training.lion import Lion
@@ -55,6 +57,8 @@ VARIANTS = {
     'without_global': {'use_global': False},
     'linear_code': {'code_base': 1.0},
     'refined': {'refine_width': 8},
+    'smooth': {'regression_upsampling': 'smooth'},
+    'mirrored': {'mirror_samples': True},
     'as_the_paper': {
         'encoder_group_norm': False, 'encoder_takes_rays': False, 'top_down': False,
         'pixel_features': False, 'predict_velocity': False, 'data_loss': False,
@@ -121,6 +125,29 @@ def test_a_region_has_the_dense_call_s_values() -> None:
     assert draw(method, scene, targets=targets & ~targets).isnan().all()
 
 
+def test_every_second_sample_is_of_the_mirrored_view() -> None:
+    plain, mirror, scene = network(), network(config_with(mirror_samples=True)), look()
+    both = draw(mirror, scene, samples=3)
+    torch.testing.assert_close(both[::2], draw(plain, scene, samples=3)[::2], rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(both[1], draw(plain, scene, samples=3)[1], rtol=1e-2)
+
+    # Mirrored once more, the first sample sees what the second saw: only their noise differs.
+    sharp = config_with(mirror_samples=True, data_scale=1e-6)  # nothing is left to diffuse
+    sharp_network = network(sharp)
+    there, back = draw(sharp_network, scene), draw(sharp_network, mirrored(scene))
+    torch.testing.assert_close(there[1], back[0].flip(-1), rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(there[0], there[1], rtol=1e-3)
+
+
+def test_a_region_of_mirrored_samples_has_the_dense_call_s_values() -> None:
+    method, scene = network(config_with(mirror_samples=True)), look()
+    targets = torch.zeros(HEIGHT, WIDTH, dtype=torch.bool)
+    targets[5:9, 20:31] = True
+    dense, region = draw(method, scene, samples=3), draw(method, scene, samples=3, targets=targets)
+    torch.testing.assert_close(region[:, targets], dense[:, targets], rtol=1e-4, atol=1e-4)
+    assert region[:, ~targets].isnan().all()
+
+
 def test_with_all_pixels_read_a_region_is_still_predicted() -> None:
     """As in the paper: latents read what is asked for, so values differ from the dense ones."""
     method, scene = network(config_with(read_pixels=None)), look()
@@ -161,6 +188,25 @@ def test_x_0_is_clipped_if_the_config_says_so(clip: bool, expected: float) -> No
     tokens = method.tokens(encoded, pixels, torch.ones(1, 8, dtype=torch.bool))
     codes = method._sample_codes(tokens, torch.zeros(1, 8), num_steps=1)
     torch.testing.assert_close(codes, torch.full((1, 8), expected), rtol=1e-3, atol=0)
+
+
+def test_smooth_codes_do_not_step_where_cells_meet() -> None:
+    """One code a cell is interpolated; what a cell says beyond its mean stays the cell's own."""
+    smooth = network(config_with(regression_upsampling='smooth'))
+    shuffle = network(config_with(regression_upsampling='shuffle'))
+    bilinear = network(config_with(regression_upsampling='bilinear'))
+    merged = torch.randn(1, 16, HEIGHT // 4, WIDTH // 4)
+    image = look().image[None]
+    head, single = smooth.regression, bilinear.regression
+    with torch.no_grad():
+        shuffle.regression.load_state_dict(head.state_dict())
+        single.weight.copy_(head.weight.mean(dim=0, keepdim=True))
+        single.bias.copy_(head.bias.mean(dim=0, keepdim=True))
+        said = [m._regress(merged, image) for m in (smooth, shuffle, bilinear)]
+    cells = F.avg_pool2d(said[1], 4)
+    own = said[1] - cells.repeat_interleave(4, 1).repeat_interleave(4, 2)
+    torch.testing.assert_close(said[0], said[2] + own)
+    assert own.std() > 0.1 * cells.std()
 
 
 def test_the_refinement_begins_as_nothing_and_smooths_across_cells() -> None:

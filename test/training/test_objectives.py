@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -76,13 +77,14 @@ def test_same_seed_same_loss_and_every_parameter_learns() -> None:
     assert idle == []
 
 
-def test_the_paper_predicts_the_noise() -> None:
-    """A head that says 0 misses unit noise by 1 on average."""
-    method = network(**PAPER_LIKE, train_pixels=2048)
+@pytest.mark.parametrize(('absolute', 'expected'), [(False, 1.0), (True, (2 / math.pi) ** 0.5)])
+def test_the_paper_predicts_the_noise(absolute: bool, expected: float) -> None:
+    """A head that says 0 misses unit noise by 1 in the square, by sqrt(2 / pi) in size."""
+    method = network(**PAPER_LIKE, train_pixels=2048, absolute_loss=absolute)
     torch.nn.init.zeros_(method.head[1].bias)
     parts = evaluate(method, floor(8))
     assert set(parts) == {'loss', 'diffusion'}
-    assert parts['loss'].item() == pytest.approx(1.0, abs=0.05)
+    assert parts['loss'].item() == pytest.approx(expected, abs=0.05)
 
 
 def test_invalid_pixels_have_no_influence() -> None:

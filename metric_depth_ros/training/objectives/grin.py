@@ -72,7 +72,8 @@ def diffusion_loss(
         target = sampling.velocity(data, noise, gamma)
     else:
         target = noise
-    return masked_mean(F.mse_loss(output, target, reduction='none'), chosen)
+    distance = F.l1_loss if config.absolute_loss else F.mse_loss
+    return masked_mean(distance(output, target, reduction='none'), chosen)
 
 
 def supervised_pixels(batch: Batch, config: GrinConfig) -> Tensor:
