@@ -314,6 +314,8 @@ class Grin(nn.Module):
 
         # All randomness, before anything depends on which pixels are asked for.
         noise = torch.randn((num_samples, h * w), generator=generator, device=generator.device)
+        if self.config.paired_noise:
+            noise[1::2] = -noise[: 2 * (num_samples // 2) : 2]
         noise = noise.to(valid.device).unflatten(1, (h, w))
         count = h * w if self.config.read_pixels is None else self.config.read_pixels
         chosen, chosen_valid = random_subset(valid.flatten()[None], count, generator)
@@ -331,9 +333,11 @@ class Grin(nn.Module):
         depth = torch.empty_like(noise)
         depth[::2] = self._draw_view(conditioning, noise[::2], read, asked, num_steps, generator)
         if num_samples > 1:
-            flipped = (x.flip(-1) for x in (noise[1::2], read, asked))
-            mirror = self._draw_view(mirrored(conditioning), *flipped, num_steps, generator)
-            depth[1::2] = mirror.flip(-1)
+            flipped, read, asked = noise[1::2].flip(-1), read.flip(-1), asked.flip(-1)
+            view = mirrored(conditioning)
+            depth[1::2] = self._draw_view(view, flipped, read, asked, num_steps, generator).flip(
+                -1
+            )
         return depth
 
     def _draw_view(

@@ -59,6 +59,9 @@ class GrinConfig:
         each pixel's depth is the same whichever others are asked for.
     read_globals: how many global tokens the latents read at inference, a random few; None for all
         (supplement B).
+    paired_noise: every second sample begins with the negated noise of the one before (antithetic
+        variates, Hammersley and Morton 1956): what noise alone does to one, it undoes in the
+        other, and their median is as steady as that of many more.
     mirror_samples: every second sample is one of the mirrored image, mirrored back.
     clip_data: the sampler keeps its x_0 to the range of the code.
     num_steps, num_samples: of the sampler (DDIM) and of draws, unless the caller says otherwise.
@@ -99,6 +102,7 @@ class GrinConfig:
     beyond: float = 150.0
     read_pixels: int | None = None
     read_globals: int | None = field(default=None, metadata=LATER)
+    paired_noise: bool = field(default=False, metadata=LATER)
     mirror_samples: bool = field(default=False, metadata=LATER)
     clip_data: bool = field(default=True, metadata=LATER)
     num_steps: int = 10

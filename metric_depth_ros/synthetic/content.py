@@ -16,6 +16,8 @@ class Content:
         rows of shelves; off, everything stands anywhere.
     natural_views: cameras look at things, floors and along rooms, as hands and robots hold
         them; off, of several tries the view with the widest range of depths is taken.
+    wide_roads: avenues, suburbs, crossings and country roads beside the narrow streets.
+    vehicle_views: cameras on vehicles, looking ahead, aside and back.
     """
 
     parts: bool = True
@@ -23,3 +25,5 @@ class Content:
     people: bool = True
     arrangement: bool = True
     natural_views: bool = True
+    wide_roads: bool = True
+    vehicle_views: bool = True

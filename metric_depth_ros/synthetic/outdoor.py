@@ -1,7 +1,7 @@
 """Streets, car parks and parks under the sky, around x = y = 0; streets run along x.
 
 Training and held-out scenes differ in textures, in the things that stand in them and in layout:
-a held-out scene is a yard, which training never sees.
+a held-out scene is a yard, a square or a depot, which training never sees.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import math
 from random import Random
 
 from . import furniture as f
+from . import roads
 from . import street as s
 from .builder import Material, SceneBuilder, Thing
 from .clutter import crates
@@ -22,7 +23,8 @@ def lay_out(random: Random, split: str, content: Content | None = None) -> Scene
     """One outdoor scene; its ground is z = 0, pavements a little above."""
     b = SceneBuilder(random, split, outdoor=True, content=content)
     daylight(b)
-    random.choice(LAYOUTS[split])(b)
+    layouts = LAYOUTS[split] + (ROADS[split] if b.content.wide_roads else ())
+    random.choice(layouts)(b)
     horizon(b)
     return b
 
@@ -270,3 +272,11 @@ LAYOUTS: dict[str, tuple[Thing, ...]] = {
     'train': (street, street, street, street, car_park, park, trail),
     'heldout': (yard, square),
 }
+# Of content's wide_roads.
+ROADS: dict[str, tuple[Thing, ...]] = {
+    'train': (
+        roads.avenue, roads.avenue, roads.avenue, roads.suburb, roads.suburb, roads.suburb,
+        roads.crossing, roads.crossing, roads.country_road, roads.country_road,
+    ),
+    'heldout': (roads.depot, roads.depot),
+}  # fmt: skip

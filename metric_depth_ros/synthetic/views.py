@@ -52,6 +52,8 @@ class Place:
 
 # x, y, z, yaw, pitch; metres and radians.
 View = tuple[float, float, float, float, float]
+Habit = Callable[[Random, Place], View]
+Habits = tuple[tuple[Habit, float], ...]
 
 
 def random_pose(
@@ -77,7 +79,8 @@ def random_pose(
         return widest_pose(scenes, generator, rays)
     random = seeded(generator)
     widest = torch.tensor([random.random() < WIDEST for _ in range(count)]).to(scenes.device)
-    pose = _natural_pose(scenes, random, rays)
+    outdoors = OUTDOORS if content is None or content.vehicle_views else ON_FOOT
+    pose = _natural_pose(scenes, random, rays, outdoors)
     if widest.any():
         pose[widest] = widest_pose(scenes[widest], generator, rays[widest])
     return pose
@@ -90,7 +93,7 @@ def _few_rays(camera: Camera) -> Tensor:
     return geometry.directions(grid * size - 0.5, camera)
 
 
-def _natural_pose(scenes: Scenes, random: Random, rays: Tensor) -> Tensor:
+def _natural_pose(scenes: Scenes, random: Random, rays: Tensor, outdoors: Habits) -> Tensor:
     """The first of ATTEMPTS views of each scene without flaws, or the one with fewest."""
     places = _places(scenes)
     best = torch.zeros(len(scenes), 4, 4, device=scenes.device)
@@ -100,7 +103,7 @@ def _natural_pose(scenes: Scenes, random: Random, rays: Tensor) -> Tensor:
         if not len(rest):
             break
         some = scenes[rest]
-        pose = _try_poses(some, [places[i] for i in rest.tolist()], random)
+        pose = _try_poses(some, [places[i] for i in rest.tolist()], random, outdoors)
         flaws = _flaws(some, pose, rays[rest])
         better = flaws < fewest[rest]
         best[rest[better]] = pose[better]
@@ -133,11 +136,11 @@ def _places(scenes: Scenes) -> list[Place]:
     return places
 
 
-def _try_poses(scenes: Scenes, places: list[Place], random: Random) -> Tensor:
+def _try_poses(scenes: Scenes, places: list[Place], random: Random, outdoors: Habits) -> Tensor:
     """A view of each scene by some habit: of PLACES tries the first with air around it."""
     tries = []
     for place in places:
-        habits = OUTDOORS if place.outdoor else INDOORS
+        habits = outdoors if place.outdoor else INDOORS
         habit = random.choices([h for h, _ in habits], [w for _, w in habits])[0]
         tries.append([habit(random, place) for _ in range(PLACES)])
     views = torch.tensor(tries)
@@ -269,6 +272,16 @@ def driving(r: Random, place: Place) -> View:
     return x, y, z, heading + r.gauss(0, 0.12), r.gauss(-0.05, 0.05)
 
 
+def aboard(r: Random, place: Place) -> View:
+    """A car's camera, ahead, aside or back, or that of a delivery robot."""
+    x, y = r.uniform(-0.5, 0.5) * place.half_x, r.uniform(-0.3, 0.3) * place.half_y
+    z = r.uniform(1.3, 2.1) if r.random() < 0.75 else r.uniform(0.4, 1.3)
+    aside = r.choice((-1, 1)) * r.uniform(0.8, 2.0)
+    mount = r.choices((0.0, math.pi, aside), (0.4, 0.2, 0.4))[0]
+    heading = r.choice((0.0, math.pi))
+    return x, y, z, heading + mount + r.gauss(0, 0.05), r.gauss(-0.02, 0.04)
+
+
 def walking(r: Random, place: Place) -> View:
     """A pedestrian's or a mast's view, anywhere, a little down."""
     x, y = _somewhere(r, place)
@@ -276,10 +289,13 @@ def walking(r: Random, place: Place) -> View:
     return x, y, z, r.uniform(-math.pi, math.pi), r.gauss(-0.1, 0.12)
 
 
-Habit = Callable[[Random, Place], View]
-INDOORS: tuple[tuple[Habit, float], ...] = (
+INDOORS: Habits = (
     (at_thing, 0.36), (across, 0.24), (at_floor, 0.12), (along_floor, 0.13), (at_desk, 0.15),
 )  # fmt: skip
-OUTDOORS: tuple[tuple[Habit, float], ...] = (
+ON_FOOT: Habits = (
     (driving, 0.3), (walking, 0.25), (at_thing, 0.22), (along_floor, 0.13), (at_floor, 0.1),
+)  # fmt: skip
+OUTDOORS: Habits = (
+    (aboard, 0.46), (driving, 0.1), (walking, 0.2), (at_thing, 0.12), (along_floor, 0.06),
+    (at_floor, 0.06),
 )  # fmt: skip

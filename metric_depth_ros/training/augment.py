@@ -18,6 +18,9 @@ from .recipe import Augmentation
 # Below this scale an image is averaged to half its size before it is sampled, against aliasing.
 _HALVE_BELOW = 0.6
 _LUMA = (0.299, 0.587, 0.114)
+# Of one patch: its size over that of the image, and how many an image has at most.
+_PATCH = (0.04, 0.35)
+_PATCHES = 3
 
 
 def augment(
@@ -44,6 +47,8 @@ def augment(
     inside = (_within(y, high)[:, :, None] & _within(x, wide)[:, None]).to(device) & seen
     if settings.colour:
         image = jitter_colour(image, settings.colour, generator)
+    if settings.patches:
+        image = paint_patches(image, settings.patches, generator)
     return Batch(image, rays, ray_distance, valid & inside, inside)
 
 
@@ -128,3 +133,27 @@ def jitter_colour(image: Tensor, strength: float, generator: torch.Generator) ->
     changed = torch.baddbmm(constant.to(device), (colours / 2).to(device), image.flatten(2))
     changed = changed.clamp_(1e-4, 1).pow_(gamma.to(device))
     return (2 * changed - 1).view_as(image)
+
+
+def paint_patches(image: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """(B, 3, h, w) in [-1, 1] with patches of one colour, on `share` of the images.
+
+    Random erasing (Zhong et al. 2020): what is behind is to be told from what is around. Most
+    are white, as lamps, screens and panels are that are too bright for a camera, and that are
+    no sky; half of them are ellipses.
+    """
+    count, _, high, wide = image.shape
+    low, top = _PATCH
+    y, x = torch.arange(high)[:, None] / high, torch.arange(wide)[None] / wide
+    wanted = torch.rand(count, generator=generator) < share
+    for _ in range(_PATCHES):
+        u = torch.rand(9, count, 1, 1, generator=generator)
+        half_x, half_y = (low * (top / low) ** u[:2]) / 2
+        across, down = (x - u[2]) / half_x, (y - u[3]) / half_y
+        ellipse, box = across**2 + down**2, torch.maximum(across.abs(), down.abs())
+        inside = torch.where(u[4] < 0.5, ellipse, box) < 1
+        white, colour = 0.8 + 0.2 * u[6:9], 2 * u[6:9] - 1
+        paint = torch.where(u[5] < 0.6, white, colour).permute(1, 0, 2, 3)
+        inside = inside[:, None] & wanted[:, None, None, None]
+        image = torch.where(inside.to(image.device), paint.to(image.device), image)
+    return image

@@ -124,11 +124,13 @@ class Augmentation:
 
     resize: range of the size, relative to fitting the training size; larger is cropped, smaller
         padded. flip: share of mirrored images. colour: strength of the colour jitter, 0 for none.
+    patches: share of images with patches of one colour painted on, see augment.paint_patches.
     """
 
     resize: tuple[float, float] = (0.5, 1.5)
     flip: float = 0.5
     colour: float = 1.0
+    patches: float = 0.0
 
     def __post_init__(self) -> None:
         low, high = self.resize
@@ -138,6 +140,8 @@ class Augmentation:
             raise RecipeError(f'flip is {self.flip}, expected 0 to 1')
         if not 0 <= self.colour <= 2:
             raise RecipeError(f'colour is {self.colour}, expected 0 to 2')
+        if not 0 <= self.patches <= 1:
+            raise RecipeError(f'patches is {self.patches}, expected 0 to 1')
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ from metric_depth_ros.synthetic.cameras import HELDOUT_FOV, LENSES, clearance, l
 from metric_depth_ros.synthetic.clutter import crates, floor_thing, small_thing
 from metric_depth_ros.synthetic.floor import Floor
 from metric_depth_ros.synthetic.furniture import chair
-from metric_depth_ros.synthetic.outdoor import LAYOUTS
+from metric_depth_ros.synthetic.outdoor import LAYOUTS, ROADS
 from metric_depth_ros.synthetic.people import person, sitter
+from metric_depth_ros.synthetic.raycast import cast
 from metric_depth_ros.synthetic.scene import Kind
 from metric_depth_ros.synthetic.styles import STYLES
 from metric_depth_ros.synthetic.textures import SIZE
@@ -42,6 +43,7 @@ def test_held_out_textures_and_layouts_are_never_trained_on():
     assert set(TRAIN) == set(HELDOUT)
     assert not set(STYLES['train']) & set(STYLES['heldout'])
     assert not set(LAYOUTS['train']) & set(LAYOUTS['heldout'])
+    assert not set(ROADS['train']) & set(ROADS['heldout'])
 
 
 @pytest.mark.parametrize('families', [TRAIN, HELDOUT], ids=['train', 'heldout'])
@@ -153,6 +155,27 @@ def test_every_switch_of_content_changes_scenes(switch):
     assert not torch.equal(full, less)
     if switch == 'parts':
         assert less.float().mean() < 0.7 * full.float().mean()
+
+
+@pytest.mark.parametrize('split', ['train', 'heldout'])
+def test_wide_roads_are_a_switch_and_level_ground_to_drive_on(split):
+    for road in {*ROADS[split]}:
+        b = SceneBuilder(Random(2), split, outdoor=True)
+        road(b)
+        scenes = stack([b])
+        low, high = extent(scenes)
+        assert -1.01 < low[2] < -0.9  # the ground's box, a metre thick
+        assert 4 < high[2] < 60
+        assert not set(LAYOUTS[split]) & {road}
+        # Nothing but the ground is below a camera at the middle of the road.
+        down = cast(scenes, torch.tensor([[0.0, 0.0, 1.5]]), torch.tensor([[[[0.0, 0.0, -1.0]]]]))
+        assert 1.0 < down.ray_distance.item() < 1.51
+    narrow = Content(wide_roads=False)
+    scenes = make_scenes('outdoor', 24, seeded(5), split=split, content=narrow)
+    assert not torch.equal(
+        (scenes.kind != Kind.NONE).sum(1),
+        (make_scenes('outdoor', 24, seeded(5), split=split).kind != Kind.NONE).sum(1),
+    )
 
 
 def test_clutter_can_be_left_out():

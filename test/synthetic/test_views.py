@@ -46,7 +46,8 @@ def test_views_are_of_hands_and_robots(kind, low, high):
     assert (height > 1.1).float().mean() > 0.3  # people
     pitch = torch.asin(pose[:, 2, 2]).rad2deg()
     assert -35 < pitch.median() < 0
-    assert (pitch < -20).float().mean() > 0.12  # looking down is common,
+    down = 0.12 if kind == 'indoor' else 0.04  # vehicles look ahead
+    assert (pitch < -20).float().mean() > down  # looking down is common,
     assert (pitch > 15).float().mean() < 0.15  # up is not
     roll = torch.asin(pose[:, 2, 0].clamp(-1, 1)).abs().rad2deg()
     assert 0.5 < roll.median() < 6
@@ -68,6 +69,22 @@ def test_natural_views_are_less_wild_than_the_widest(kind):
         return torch.stack(spreads).mean()
 
     assert spread(Content()) < 0.9 * spread(Content(natural_views=False))
+
+
+def test_roads_seen_from_vehicles_are_wider_and_looked_at_from_all_sides() -> None:
+    def looked(content):
+        scenes, pose = views('outdoor', content)
+        ray_distance = distances(scenes, pose)
+        middle = torch.stack([d[d < 1000].median() for d in ray_distance])
+        aside = pose[:, 1, 2].abs() > 0.6  # roads run along x
+        level = torch.asin(pose[:, 2, 2]).rad2deg().abs() < 6
+        return middle.median(), aside.float().mean(), level.float().mean()
+
+    near, _, few = looked(Content(wide_roads=False, vehicle_views=False))
+    far, aside, level = looked(Content())
+    assert far > 1.15 * near
+    assert 0.2 < aside < 0.7
+    assert level > 1.2 * few
 
 
 def test_useless_views_are_told_from_useful_ones():

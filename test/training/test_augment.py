@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from metric_depth_ros import geometry
-from metric_depth_ros.training.augment import augment, jitter_colour
+from metric_depth_ros.training.augment import augment, jitter_colour, paint_patches
 from metric_depth_ros.training.batch import Batch
 from metric_depth_ros.training.recipe import Augmentation
 from metric_depth_ros.types import Camera
@@ -179,4 +179,30 @@ def test_lens_border_stays_outside() -> None:
         expected = geometry.directions(pixels, fisheye)
         torch.testing.assert_close(
             changed.rays[i][:, changed.inside[i]].T, expected, atol=1e-2, rtol=0
+        )
+
+
+def test_patches_are_of_one_colour_mostly_white_and_change_no_depth() -> None:
+    grey = torch.zeros(200, 3, 48, 64)
+    painted = paint_patches(grey, 0.5, seeded())
+    assert torch.equal(painted, paint_patches(grey, 0.5, seeded()))
+    changed = (painted != 0).any(1)
+    share = changed.flatten(1).any(1).float().mean()
+    assert 0.4 < share < 0.6
+    areas = changed.flatten(1).float().mean(1)[changed.flatten(1).any(1)]
+    assert 0.005 < areas.median() < 0.12
+    colours = [torch.unique(p[:, c].T, dim=0) for p, c in zip(painted, changed, strict=True)]
+    assert max(len(found) for found in colours) <= 3  # one a patch
+    every = torch.cat(colours)
+    assert 0.5 < (every.amin(1) > 0.55).float().mean() < 0.75
+    assert torch.equal(paint_patches(grey, 0.0, seeded()), grey)
+
+    batch = scene()
+    plain = Augmentation(resize=(1.0, 1.0), flip=0.0, colour=0.0)
+    with_patches = dataclasses.replace(plain, patches=1.0)
+    bare, patched = (augment(batch, 64, 64, s, seeded()) for s in (plain, with_patches))
+    assert not torch.equal(bare.image, patched.image)
+    for name in ('ray_distance', 'rays', 'valid', 'inside'):
+        torch.testing.assert_close(
+            getattr(bare, name), getattr(patched, name), equal_nan=True, rtol=0, atol=0
         )
