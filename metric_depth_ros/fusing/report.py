@@ -11,7 +11,7 @@ from typing import Any
 from ..mapping.export import Exported
 from ..mapping.gating import GateCounts
 from ..mapping.mapper import MapStats
-from ..mapping.saving import write_whole
+from ..mapping.saving import write_content
 from ..mapping.trajectory import Drift, TrajectoryScore
 from .recordings import Unusable
 from .samples import SplatScore, SurfaceScore
@@ -64,7 +64,7 @@ def write_report(path: Path, report: Report) -> None:
         MappingError: it cannot be written.
     """
     text = json.dumps(report.to_json(), indent=1) + '\n'
-    write_whole(path, lambda file: file.write(text.encode()))
+    write_content(path, text.encode())
 
 
 def _plain(value: Any) -> Any:

@@ -31,7 +31,7 @@ from torch import Tensor
 from .. import geometry
 from ..types import Camera
 from .gating import Gates, gate
-from .saving import write_whole
+from .saving import write_content
 from .slam_configs import SLAM_CONFIGS
 from .trajectory import TUM_HEADER, seconds, tum_line
 from .view import MappingError, View
@@ -169,11 +169,7 @@ def rectified(view: View, gates: Gates | None = None) -> tuple[Tensor, Tensor]:
 def _save_png(path: Path, pixels: np.ndarray) -> None:
     """Through bytes, because cv2.imwrite does not say that a disk is full."""
     content = cv2.imencode('.png', np.ascontiguousarray(pixels))[1].tobytes()
-    _write(path, content)
-
-
-def _write(path: Path, content: bytes) -> None:
-    write_whole(path, lambda file: file.write(content))
+    write_content(path, content)
 
 
 def _append(file: FileIO, line: str) -> None:
@@ -201,4 +197,4 @@ def _write_camera(folder: Path, camera: Camera) -> None:
     texts = {'camera.json': json.dumps(values, indent=1) + '\n'}
     texts |= {name: text(folder.resolve(), camera) for name, text in SLAM_CONFIGS.items()}
     for name, text in texts.items():
-        _write(folder / name, text.encode())
+        write_content(folder / name, text.encode())

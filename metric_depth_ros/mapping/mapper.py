@@ -23,7 +23,7 @@ from .gaussians import Gaussians
 from .mesh import Cloud, Mesh, write_cloud, write_mesh
 from .odometry import OdometryConfig, RgbdOdometry
 from .rasterizer import Rasterizer, rasterize
-from .saving import write_whole
+from .saving import write_content
 from .splat import OptimiseReport, SeedReport, SplatMapper, SplatSettings
 from .splat_ply import write_splat_ply
 from .trajectory import Trajectory, trajectory_of, tum_text
@@ -135,8 +135,7 @@ class Snapshot:
             MappingError: a file could not be written.
         """
         paths = [folder / TRAJECTORY_FILE, folder / MESH_FILE, folder / CLOUD_FILE]
-        text = tum_text(self.trajectory).encode()
-        write_whole(paths[0], lambda file: file.write(text))
+        write_content(paths[0], tum_text(self.trajectory).encode())
         write_mesh(paths[1], with_parts(self.mesh, self.overflow_parts))
         write_cloud(paths[2], self.cloud)
         if self.gaussians is not None:

@@ -36,6 +36,11 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
         raise MappingError(f'could not write {path}: {error.strerror or error}') from error
 
 
+def write_content(path: Path, content: bytes) -> None:
+    """Put a file in its place whose content is there already; see write_whole."""
+    write_whole(path, lambda file: file.write(content))
+
+
 def _sync_folder(folder: Path) -> None:
     """The new name, too, where the file system can."""
     with suppress(OSError):
