@@ -28,7 +28,7 @@ from ..nn.latent import (
     make_scheduler,
     widen,
 )
-from ..nn.latent_method import LatentMethodConfig, check_draw
+from ..nn.latent_method import LatentMethodConfig, checked_steps
 from ..types import CoarseDepth, Conditioning
 
 # The shares of the pixels below the two ends of the range, as Marigold has them.
@@ -292,14 +292,7 @@ class BetterDepth(nn.Module):
         Args, Raises: see draw; the coarse depth may be relative.
         """
         coarse = _given(conditioning)
-        num_steps = self.config.num_steps if num_steps is None else num_steps
-        check_draw(
-            conditioning,
-            num_samples,
-            num_steps,
-            multiple_of=self.multiple_of,
-            most_steps=self.latent.num_train_steps,
-        )
+        num_steps = checked_steps(self, conditioning, num_samples, num_steps)
         values = self.coarse_quantity(coarse)
         known = values.isfinite() & conditioning.valid
         if not known.any():

@@ -23,7 +23,8 @@ from ..alignment import align_scale_shift, masked_median
 from ..errors import MetricDepthError
 from ..looks import looks
 from ..nn.latent import LatentConfig, LatentNetwork, first_convolution, widen
-from ..nn.latent_method import LatentMethodConfig, check_draw
+from ..nn.latent_method import LatentMethodConfig
+from ..nn.sampling import check_draw
 from ..types import CoarseDepth, Conditioning
 
 _FIT_ROUNDS = 5

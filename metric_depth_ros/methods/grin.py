@@ -20,7 +20,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..depth_codec import LogBase
-from ..errors import MetricDepthError
 from ..looks import mirrored
 from ..nn import sampling
 from ..nn.fourier import ray_feature_width, ray_features
@@ -308,7 +307,7 @@ class Grin(nn.Module):
             MetricDepthError: a size that does not fit, no sample or no step asked for.
         """
         num_steps = self.config.num_steps if num_steps is None else num_steps
-        self._check_draw(conditioning, num_samples, num_steps)
+        sampling.check_draw(conditioning, num_samples, num_steps, multiple_of=self.multiple_of)
         valid = conditioning.valid
         h, w = valid.shape
 
@@ -415,9 +414,3 @@ class Grin(nn.Module):
             lowest, highest = -torch.inf * code_limit, torch.inf * code_limit
         data = sampling.ddim(predict_data, noise, num_steps, lowest, highest, self.gamma)
         return self.from_data(data, centre)
-
-    def _check_draw(self, conditioning: Conditioning, num_samples: int, num_steps: int) -> None:
-        conditioning.expect_multiple_of(self.multiple_of)
-        for name, value in (('num_samples', num_samples), ('num_steps', num_steps)):
-            if value < 1:
-                raise MetricDepthError(f'{name} is {value}, expected at least 1')

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ..depth_codec import LogBase
 from ..nn.latent import LatentConfig, LatentNetwork, widen
-from ..nn.latent_method import LatentMethodConfig, check_draw
+from ..nn.latent_method import LatentMethodConfig, checked_steps
 from ..types import Conditioning
 
 
@@ -178,14 +178,7 @@ class MetricGold(nn.Module):
             MetricDepthError: a size that does not fit, no sample, or as many steps as there are
                 not.
         """
-        num_steps = self.config.num_steps if num_steps is None else num_steps
-        check_draw(
-            conditioning,
-            num_samples,
-            num_steps,
-            multiple_of=self.multiple_of,
-            most_steps=self.latent.num_train_steps,
-        )
+        num_steps = checked_steps(self, conditioning, num_samples, num_steps)
         codes = self.sample_codes(conditioning.image, num_samples, num_steps, generator)
         depth = self.from_code(codes)
         depth = torch.where(depth < self.config.beyond, depth, torch.inf)

@@ -26,7 +26,8 @@ from ..alignment import align_scale_shift
 from ..errors import MetricDepthError
 from ..looks import looks
 from ..nn.latent import LatentConfig, LatentNetwork, widen
-from ..nn.latent_method import LatentMethodConfig, check_draw
+from ..nn.latent_method import LatentMethodConfig
+from ..nn.sampling import check_draw
 from ..types import Conditioning
 
 # Codes from here on are above 0, as the fits want what they fit.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any, Protocol
 
 from ..errors import MetricDepthError
 from ..types import Conditioning
-from .latent import LatentConfig
+from .latent import LatentConfig, LatentNetwork
+from .sampling import check_draw
 
 
 class LatentMethodConfig:
@@ -33,22 +35,23 @@ class LatentMethodConfig:
             self.expect(name, value is None or 0 <= value <= 1, '0 to 1')
 
 
-def check_draw(
-    conditioning: Conditioning,
-    num_samples: int,
-    num_steps: int,
-    *,
-    multiple_of: int,
-    most_steps: int | None = None,
-) -> None:
-    """What every draw of a latent method needs.
+class _Sampled(Protocol):
+    """A latent method that denoises in steps."""
+
+    multiple_of: int
+    latent: LatentNetwork
+    config: Any
+
+
+def checked_steps(
+    method: _Sampled, conditioning: Conditioning, num_samples: int, num_steps: int | None
+) -> int:
+    """How many steps a draw takes, the config's if num_steps is None.
 
     Raises:
-        MetricDepthError: a size that does not fit, no sample, no step or more than `most_steps`.
+        MetricDepthError: see check_draw; more steps than the network was trained for.
     """
-    conditioning.expect_multiple_of(multiple_of)
-    if num_samples < 1:
-        raise MetricDepthError(f'num_samples is {num_samples}, expected at least 1')
-    if num_steps < 1 or (most_steps is not None and num_steps > most_steps):
-        expected = 'at least 1' if most_steps is None else f'1 to {most_steps}'
-        raise MetricDepthError(f'num_steps is {num_steps}, expected {expected}')
+    steps: int = method.config.num_steps if num_steps is None else num_steps
+    most = method.latent.num_train_steps
+    check_draw(conditioning, num_samples, steps, multiple_of=method.multiple_of, most_steps=most)
+    return steps

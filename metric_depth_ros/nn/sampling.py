@@ -13,6 +13,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ..errors import MetricDepthError
+from ..types import Conditioning
+
 # gamma never quite reaches 0: the noise parametrisation divides by its root.
 SMALLEST_GAMMA = 1e-9
 
@@ -83,3 +86,24 @@ def ddim(
         remaining_noise = (x - gamma.sqrt() * data) / (1 - gamma).sqrt()
         x = add_noise(data, remaining_noise, gamma_next)
     return x
+
+
+def check_draw(
+    conditioning: Conditioning,
+    num_samples: int,
+    num_steps: int,
+    *,
+    multiple_of: int,
+    most_steps: int | None = None,
+) -> None:
+    """What every method needs to draw samples.
+
+    Raises:
+        MetricDepthError: a size that does not fit, no sample, no step or more than `most_steps`.
+    """
+    conditioning.expect_multiple_of(multiple_of)
+    if num_samples < 1:
+        raise MetricDepthError(f'num_samples is {num_samples}, expected at least 1')
+    if num_steps < 1 or (most_steps is not None and num_steps > most_steps):
+        expected = 'at least 1' if most_steps is None else f'1 to {most_steps}'
+        raise MetricDepthError(f'num_steps is {num_steps}, expected {expected}')

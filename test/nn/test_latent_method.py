@@ -11,7 +11,7 @@ import torch
 from metric_depth_ros.errors import MetricDepthError
 from metric_depth_ros.methods import METHODS
 from metric_depth_ros.nn.latent import LatentConfig
-from metric_depth_ros.nn.latent_method import check_draw
+from metric_depth_ros.nn.sampling import check_draw
 from metric_depth_ros.types import Conditioning
 
 LATENT = ('metricgold', 'betterdepth', 'sharpdepth', 'depthmaster')
