@@ -51,16 +51,12 @@ def daylight(b: SceneBuilder) -> None:
     b.lights.haze = 10 ** r.uniform(-4, -2.3)
 
 
-def ground(b: SceneBuilder, role: str) -> None:
-    b.box((0, 0, -0.5), (6000, 6000, 1.0), b.material(role, gloss=0))
-
-
 def street(b: SceneBuilder) -> None:
     """A road with lanes, pavements, parked and moving cars, houses on both sides."""
     r = b.random
     lane = r.uniform(2.7, 3.5)
     road = 2 * lane + r.choice((0.0, 2.2, 4.4))
-    ground(b, 'road')
+    s.ground(b, 'road')
     markings(b, road, lane)
     kerb = r.uniform(0.08, 0.16)
     for side in (-1, 1):
@@ -97,10 +93,7 @@ def markings(b: SceneBuilder, road: float, lane: float) -> None:
             b.box((0, y, 0.002), (400, 0.12, 0.006), paint)
     if r.random() < 0.4:
         x = r.uniform(4, 14) * r.choice((-1, 1))
-        count = int(road)
-        for i in range(count):
-            y = (i + 0.5) / count * road - road / 2
-            b.box((x, y, 0.003), (3.0, 0.5, 0.008), paint)
+        s.zebra(b, x, road, paint)
 
 
 def furniture_line(b: SceneBuilder, y: float, z: float, side: int) -> None:
@@ -147,7 +140,7 @@ def houses(b: SceneBuilder, y: float, side: int) -> None:
 def car_park(b: SceneBuilder) -> None:
     """Rows of bays of 2.5 x 5 m, a hall at one side."""
     r = b.random
-    ground(b, 'road')
+    s.ground(b, 'road')
     paint = b.material('ceiling', tint=0.1, gloss=0)
     for row in (-1, 1):
         y = row * r.uniform(5.0, 7.0)
@@ -175,7 +168,7 @@ def shed(b: SceneBuilder) -> None:
 def park(b: SceneBuilder) -> None:
     """A lawn with a path, trees, bushes, benches, people, a fence."""
     r = b.random
-    ground(b, 'lawn')
+    s.ground(b, 'lawn')
     path = b.material(r.choice(('pavement', 'road')), gloss=0)
     b.box((0, 0, 0.01), (400, r.uniform(1.5, 4.0), 0.03), path, yaw=r.uniform(-0.1, 0.1))
     scatter(
@@ -197,7 +190,7 @@ def park(b: SceneBuilder) -> None:
 def trail(b: SceneBuilder) -> None:
     """Off the road: a track between trees, rocks, logs and mounds."""
     r = b.random
-    ground(b, 'lawn')
+    s.ground(b, 'lawn')
     track = b.material(r.choice(('road', 'pavement', 'bark')), gloss=0)
     yaw = r.uniform(-0.15, 0.15)
     for y in (-0.8, 0.8) if r.random() < 0.5 else (0.0,):
@@ -217,7 +210,7 @@ def trail(b: SceneBuilder) -> None:
 def square(b: SceneBuilder) -> None:
     """A market square with stalls, planters and people between houses; held out of training."""
     r = b.random
-    ground(b, 'pavement')
+    s.ground(b, 'pavement')
     for yaw in (0.0, math.pi / 2, math.pi, -math.pi / 2):
         far = r.uniform(16, 32)
         with b.at(far * math.cos(yaw), far * math.sin(yaw), 0, yaw + math.pi):
@@ -231,7 +224,7 @@ def square(b: SceneBuilder) -> None:
 def yard(b: SceneBuilder) -> None:
     """A paved yard between buildings, with vans, barrels and crates; held out of training."""
     r = b.random
-    ground(b, 'pavement')
+    s.ground(b, 'pavement')
     for yaw in (0.0, math.pi / 2, math.pi, -math.pi / 2):
         if r.random() < 0.75:
             far = r.uniform(9, 25)

@@ -21,7 +21,7 @@ def avenue(b: SceneBuilder) -> None:
     wide = lanes * lane + strip
     # Vehicles are at y = 0, so that it is the road that lies to the left or right of them.
     middle = r.uniform(-1, 1) * (wide / 2 - 2.5)
-    _ground(b, 'road')
+    s.ground(b, 'road')
     with b.at(0, middle):
         _lines(b, wide, lanes, strip)
         if strip:
@@ -41,7 +41,7 @@ def suburb(b: SceneBuilder) -> None:
     """A street of houses that stand back behind lawns, hedges and cars in drives."""
     r = b.random
     wide = r.uniform(5.5, 10.0)
-    _ground(b, 'lawn')
+    s.ground(b, 'lawn')
     b.box((0, 0, 0.0), (2 * REACH, wide, 0.06), b.material('road', gloss=0))
     if r.random() < 0.5:
         _lines(b, wide, 2, 0.0)
@@ -72,13 +72,11 @@ def crossing(b: SceneBuilder) -> None:
     r = b.random
     one, other = r.uniform(7, 20), r.uniform(7, 20)
     where = r.uniform(-6, 22)
-    _ground(b, 'road')
+    s.ground(b, 'road')
     with b.at(where, r.uniform(-2, 2)):
         paint = b.material('ceiling', tint=0.1, gloss=0)
         for side in (-1, 1):
-            for i in range(int(one)):  # a crossing for people before each mouth
-                y = (i + 0.5) / int(one) * one - one / 2
-                b.box((side * (other / 2 + 3), y, 0.003), (3.0, 0.5, 0.008), paint)
+            s.zebra(b, side * (other / 2 + 3), one, paint)
             traffic(b, side * one / 4, 0.0 if side < 0 else math.pi, r.uniform(10, 40))
             with b.at(0, 0, 0, math.pi / 2):
                 traffic(b, side * other / 4, 0.0 if side < 0 else math.pi, r.uniform(10, 40))
@@ -107,7 +105,7 @@ def country_road(b: SceneBuilder) -> None:
     """Between fields, woods and rails; now and then a house."""
     r = b.random
     wide, lanes = r.uniform(5.0, 16.0), r.choice((2, 2, 3, 4))
-    _ground(b, 'lawn')
+    s.ground(b, 'lawn')
     with b.at(0, r.uniform(-1, 1) * (wide / 2 - 2.2)):
         b.box((0, 0, 0.0), (2 * REACH, wide, 0.06), b.material('road', gloss=0))
         _lines(b, wide, lanes, 0.0)
@@ -122,7 +120,7 @@ def country_road(b: SceneBuilder) -> None:
 def depot(b: SceneBuilder) -> None:
     """Held out of training: a wide yard road between halls, with containers and vans."""
     r = b.random
-    _ground(b, 'road')
+    s.ground(b, 'road')
     for side in (-1, 1):
         y = side * r.uniform(8, 22)
         x = -80.0
@@ -203,10 +201,6 @@ def lorry(b: SceneBuilder) -> None:
     for x in (-long * 0.4, -long * 0.25, long / 2):
         for y in (-1.05, 1.05):
             b.cylinder((x, y, 0.48), 0.48, 0.3, dark, roll=math.pi / 2)
-
-
-def _ground(b: SceneBuilder, role: str) -> None:
-    b.box((0, 0, -0.5), (6000, 6000, 1.0), b.material(role, gloss=0))
 
 
 def _strip(b: SceneBuilder, edge: float, side: int, wide: float, role: str) -> None:

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import math
 
-from .builder import SceneBuilder
+from .builder import Material, SceneBuilder
+
+
+def ground(b: SceneBuilder, role: str) -> None:
+    b.box((0, 0, -0.5), (6000, 6000, 1.0), b.material(role, gloss=0))
+
+
+def zebra(b: SceneBuilder, x: float, road: float, paint: Material) -> None:
+    """A crossing for people, over a road along x that is so wide."""
+    count = int(road)
+    for i in range(count):
+        b.box((x, (i + 0.5) / count * road - road / 2, 0.003), (3.0, 0.5, 0.008), paint)
 
 
 def car(b: SceneBuilder) -> None:
