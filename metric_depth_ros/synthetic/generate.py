@@ -12,7 +12,7 @@ from .materials import SPLITS
 from .outdoor import lay_out
 from .scene import Scenes
 
-KINDS = ('indoor', 'outdoor', 'both')
+KINDS = ('indoor', 'outdoor', 'both', 'road')
 
 
 def make_scenes(
@@ -26,7 +26,8 @@ def make_scenes(
     """Random scenes.
 
     Args:
-        kind: 'indoor', 'outdoor' or 'both' (two thirds indoor).
+        kind: 'indoor', 'outdoor', 'both' (two thirds indoor) or 'road', of what is outdoors the
+            wide roads that vehicles drive.
         count: how many.
         generator: on the CPU.
         split: 'train', or 'heldout' for textures and layouts that 'train' never shows.
@@ -44,6 +45,10 @@ def make_scenes(
     builders = []
     for _ in range(count):
         random = seeded(generator)
-        outdoor = random.random() < {'indoor': 0.0, 'outdoor': 1.0, 'both': 1 / 3}[kind]
-        builders.append((lay_out if outdoor else furnish)(random, split, content))
+        outdoor = random.random() < {'indoor': 0.0, 'both': 1 / 3}.get(kind, 1.0)
+        builders.append(
+            lay_out(random, split, content, wide=kind == 'road')
+            if outdoor
+            else furnish(random, split, content)
+        )
     return stack(builders)

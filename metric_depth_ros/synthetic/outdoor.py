@@ -19,12 +19,14 @@ from .floor import Floor
 from .people import people_walking, person
 
 
-def lay_out(random: Random, split: str, content: Content | None = None) -> SceneBuilder:
-    """One outdoor scene; its ground is z = 0, pavements a little above."""
+def lay_out(
+    random: Random, split: str, content: Content | None = None, *, wide: bool = False
+) -> SceneBuilder:
+    """One outdoor scene, of `wide` roads alone; its ground is z = 0, pavements a little above."""
     b = SceneBuilder(random, split, outdoor=True, content=content)
     daylight(b)
     layouts = LAYOUTS[split] + (ROADS[split] if b.content.wide_roads else ())
-    random.choice(layouts)(b)
+    random.choice(ROADS[split] if wide else layouts)(b)
     horizon(b)
     return b
 

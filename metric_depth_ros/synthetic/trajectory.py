@@ -45,6 +45,7 @@ def trajectory(
     *,
     camera: Camera | None = None,
     content: Content | None = None,
+    driven: bool = False,
 ) -> Tensor:
     """(frames, 4, 4) world_from_camera: a smooth path through one scene.
 
@@ -52,11 +53,10 @@ def trajectory(
     CLEARANCE from everything where the scene allows it.
 
     Args:
-        scene: one scene. rate: frames a second.
+        scene: one scene. rate: frames a second. driven: see random_pose.
     """
-    start = random_pose(scene, generator, None if camera is None else [camera], content=content)[
-        0
-    ].cpu()
+    cameras = None if camera is None else [camera]
+    start = random_pose(scene, generator, cameras, content=content, driven=driven)[0].cpu()
     outdoor = bool(scene.outdoor[0])
     time = torch.arange(frames) / rate
     shrink = torch.logspace(0, -2.5, CANDIDATES)[:, None, None]
@@ -105,7 +105,7 @@ def sequence(
     """A camera moving through one scene, frame by frame.
 
     Args:
-        kind: 'indoor', 'outdoor' or 'both'. rate: frames a second. camera: of width x height,
+        kind: see make_scenes. rate: frames a second. camera: of width x height,
             or None for a random one of the split, within fov_deg and with that lens.
         start_ns: stamp of the first frame, nanoseconds.
 
@@ -123,7 +123,9 @@ def sequence(
     camera = camera or random_camera(
         width, height, generator, fov_deg=fov_deg, lens=lens, split=split
     )
-    poses = trajectory(scene, frames, rate, generator, camera=camera, content=content)
+    poses = trajectory(
+        scene, frames, rate, generator, camera=camera, content=content, driven=kind == 'road'
+    )
     # The same clouds, exposure and colours in every frame; the noise alone is new.
     look_seed = int(torch.randint(2**62, (), generator=generator))
     for index, pose in enumerate(poses):

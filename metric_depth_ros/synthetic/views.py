@@ -62,6 +62,7 @@ def random_pose(
     cameras: list[Camera] | None = None,
     *,
     content: Content | None = None,
+    driven: bool = False,
 ) -> Tensor:
     """(B, 4, 4) world_from_camera: one natural view of each scene.
 
@@ -70,6 +71,7 @@ def random_pose(
     Args:
         cameras: B cameras that will look; a wide one if None.
         content: `natural_views` chooses how views are drawn.
+        driven: outdoors, those of cars and lorries alone.
     """
     count = len(scenes)
     cameras = cameras or [Camera(8, 8, 7.5, 5.5, *PROBE)] * count
@@ -80,8 +82,9 @@ def random_pose(
     random = seeded(generator)
     widest = torch.tensor([random.random() < WIDEST for _ in range(count)]).to(scenes.device)
     outdoors = OUTDOORS if content is None or content.vehicle_views else ON_FOOT
+    outdoors = DRIVEN if driven else outdoors
     pose = _natural_pose(scenes, random, rays, outdoors)
-    if widest.any():
+    if widest.any() and not driven:
         pose[widest] = widest_pose(scenes[widest], generator, rays[widest])
     return pose
 
@@ -282,6 +285,16 @@ def aboard(r: Random, place: Place) -> View:
     return x, y, z, heading + mount + r.gauss(0, 0.05), r.gauss(-0.02, 0.04)
 
 
+def on_car(r: Random, place: Place) -> View:
+    """A camera behind a windscreen or on a roof, ahead, aside or back."""
+    x, y = r.uniform(-1, 1) * place.half_x, r.uniform(-0.3, 0.3) * place.half_y
+    z = r.uniform(1.2, 2.3)
+    aside = r.choice((-1, 1)) * r.uniform(0.8, 2.0)
+    mount = r.choices((0.0, math.pi, aside), (0.5, 0.15, 0.35))[0]
+    heading = r.choice((0.0, math.pi))
+    return x, y, z, heading + mount + r.gauss(0, 0.05), r.gauss(-0.01, 0.03)
+
+
 def walking(r: Random, place: Place) -> View:
     """A pedestrian's or a mast's view, anywhere, a little down."""
     x, y = _somewhere(r, place)
@@ -299,3 +312,4 @@ OUTDOORS: Habits = (
     (aboard, 0.46), (driving, 0.1), (walking, 0.2), (at_thing, 0.12), (along_floor, 0.06),
     (at_floor, 0.06),
 )  # fmt: skip
+DRIVEN: Habits = ((on_car, 1.0),)

@@ -21,6 +21,12 @@ _LUMA = (0.299, 0.587, 0.114)
 # Of one patch: its size over that of the image, and how many an image has at most.
 _PATCH = (0.04, 0.35)
 _PATCHES = 3
+# Size of what counts as fine structure, pixels, and how strongly it is printed on.
+_FINE = 9
+_IMPRINT = (0.3, 1.2)
+# Height of a band over that of the image, and what it is a multiple of, pixels.
+_BAND = 2 / 3
+_BAND_MULTIPLE = 32
 
 
 def augment(
@@ -47,9 +53,36 @@ def augment(
     inside = (_within(y, high)[:, :, None] & _within(x, wide)[:, None]).to(device) & seen
     if settings.colour:
         image = jitter_colour(image, settings.colour, generator)
+    if settings.imprints:
+        image = imprint_details(image, settings.imprints, generator)
+    if settings.sharpness:
+        image = sharpen(image, settings.sharpness, generator)
+    if settings.contrast != (1.0, 1.0):
+        image = spread_values(image, settings.contrast, generator)
     if settings.patches:
         image = paint_patches(image, settings.patches, generator)
     return Batch(image, rays, ray_distance, valid & inside, inside)
+
+
+def cut_band(batch: Batch, share: float, generator: torch.Generator) -> Batch:
+    """All images of the batch, or in `share` of all calls bands of them, anywhere in height.
+
+    Cameras on vehicles see 16:9 or 3:1, and little of the ground close by.
+    """
+    high = batch.image.shape[-2]
+    band = max(1, round(_BAND * high / _BAND_MULTIPLE)) * _BAND_MULTIPLE
+    chance, place = torch.rand(2, generator=generator).tolist()
+    if band >= high or chance >= share:
+        return batch
+    top = int(place * (high - band + 1))
+    rows = slice(top, top + band)
+    return Batch(
+        batch.image[..., rows, :],
+        batch.rays[..., rows, :],
+        batch.ray_distance[:, rows],
+        batch.valid[:, rows],
+        batch.inside[:, rows],
+    )
 
 
 def _source_pixels(source: int, target: int, scale: Tensor, share: Tensor) -> Tensor:
@@ -133,6 +166,46 @@ def jitter_colour(image: Tensor, strength: float, generator: torch.Generator) ->
     changed = torch.baddbmm(constant.to(device), (colours / 2).to(device), image.flatten(2))
     changed = changed.clamp_(1e-4, 1).pow_(gamma.to(device))
     return (2 * changed - 1).view_as(image)
+
+
+def spread_values(
+    image: Tensor, factor: tuple[float, float], generator: torch.Generator
+) -> Tensor:
+    """(B, 3, h, w) in [-1, 1], the values of each image spread about their mean, and clipped.
+
+    Rendered light is softer than real light: shadows and highlights of real pictures clip.
+    """
+    low, high = factor
+    share = torch.rand(len(image), 1, 1, 1, generator=generator).to(image.device)
+    mean = image.mean(dim=(1, 2, 3), keepdim=True)
+    return (mean + (image - mean) * low * (high / low) ** share).clamp_(-1, 1)
+
+
+def sharpen(image: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+    """(B, 3, h, w) in [-1, 1] with what differs from the mean of 3 x 3 pixels raised.
+
+    Each by up to `strength`. Frames are rendered small, as a camera blurs them; a real picture
+    that is scaled down to their size is much sharper.
+    """
+    share = torch.rand(len(image), 1, 1, 1, generator=generator).to(image.device)
+    soft = F.avg_pool2d(image, 3, 1, 1, count_include_pad=False)
+    return (image + strength * share * (image - soft)).clamp_(-1, 1)
+
+
+def imprint_details(image: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """(B, 3, h, w) in [-1, 1]; `share` of the images have another's fine structure printed on.
+
+    Prints, stains and shadows have edges where depth has none. Here these are of the next
+    image of the batch, upside down or not.
+    """
+    count = len(image)
+    u = torch.rand(3, count, 1, 1, 1, generator=generator).to(image.device)
+    other = image.roll(1, dims=0)
+    other = torch.where(u[0] < 0.5, other.flip(-2), other)
+    coarse = F.avg_pool2d(other, _FINE, 1, _FINE // 2, count_include_pad=False)
+    low, high = _IMPRINT
+    strength = (low + (high - low) * u[1]) * (u[2] < share)
+    return (image + strength * (other - coarse)).clamp_(-1, 1)
 
 
 def paint_patches(image: Tensor, share: float, generator: torch.Generator) -> Tensor:

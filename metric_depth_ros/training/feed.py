@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from .augment import augment
+from .augment import augment, cut_band
 from .batch import Batch
 from .coarse import MakeCoarse
 from .data import FramePool
@@ -63,6 +63,8 @@ class Feed:
                 batch = sparsify(batch, recipe.supervision, recipe.supervised_share, seeds)
             batches.append(augment(batch, width, height, recipe.augmentation, generator))
         whole = Batch.cat(batches)
+        if recipe.augmentation.bands:
+            whole = cut_band(whole, recipe.augmentation.bands, generator)
         if self.coarse is None:
             return whole
         return replace(whole, coarse=self.coarse(whole, generator))

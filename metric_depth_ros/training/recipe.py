@@ -39,7 +39,7 @@ class SyntheticData:
     """Frames rendered once, before training.
 
     frames, width, height: how many, and their size in pixels; training resizes them.
-    scenes: 'indoor', 'outdoor' or 'both'. seed: of the scenes, the cameras and all else.
+    scenes: 'indoor', 'outdoor', 'both' or 'road'. seed: of the scenes, the cameras and all else.
     weight: share of the training images beside the other sources', in whatever unit.
     without: names of fields of synthetic.Appearance, Sensor and Content that are turned off.
     """
@@ -53,8 +53,8 @@ class SyntheticData:
     without: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.scenes not in ('indoor', 'outdoor', 'both'):
-            raise RecipeError(f'scenes is {self.scenes!r}, expected indoor, outdoor or both')
+        if self.scenes not in ('indoor', 'outdoor', 'both', 'road'):
+            raise RecipeError(f'scenes is {self.scenes!r}, expected indoor, outdoor, both or road')
         _at_least_one(self, 'frames', 'width', 'height')
         _weight(self.weight)
         if self.without:
@@ -125,23 +125,37 @@ class Augmentation:
     resize: range of the size, relative to fitting the training size; larger is cropped, smaller
         padded. flip: share of mirrored images. colour: strength of the colour jitter, 0 for none.
     patches: share of images with patches of one colour painted on, see augment.paint_patches.
+    contrast: range of the factor by which an image's values are spread about their mean.
+    sharpness: largest strength with which the differences to neighbouring pixels are raised.
+    imprints: share of images with the fine structure of another printed on, see
+        augment.imprint_details.
+    bands: share of the batches that are cut to wide bands, see augment.cut_band.
     """
 
     resize: tuple[float, float] = (0.5, 1.5)
     flip: float = 0.5
     colour: float = 1.0
     patches: float = 0.0
+    contrast: tuple[float, float] = (1.0, 1.0)
+    sharpness: float = 0.0
+    imprints: float = 0.0
+    bands: float = 0.0
 
     def __post_init__(self) -> None:
-        low, high = self.resize
-        if not 0 < low <= high:
-            raise RecipeError(f'resize is {[low, high]}, expected two growing numbers above 0')
+        for name in ('resize', 'contrast'):
+            low, high = getattr(self, name)
+            if not 0 < low <= high:
+                raise RecipeError(f'{name} is {[low, high]}, expected two growing numbers above 0')
         if not 0 <= self.flip <= 1:
             raise RecipeError(f'flip is {self.flip}, expected 0 to 1')
         if not 0 <= self.colour <= 2:
             raise RecipeError(f'colour is {self.colour}, expected 0 to 2')
-        if not 0 <= self.patches <= 1:
-            raise RecipeError(f'patches is {self.patches}, expected 0 to 1')
+        if not 0 <= self.sharpness <= 10:
+            raise RecipeError(f'sharpness is {self.sharpness}, expected 0 to 10')
+        for name in ('patches', 'imprints', 'bands'):
+            share = getattr(self, name)
+            if not 0 <= share <= 1:
+                raise RecipeError(f'{name} is {share}, expected 0 to 1')
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,8 @@ def seeded(seed: int) -> torch.Generator:
 def views(kind: str, content: Content | None = None):
     generator = seeded(3)
     scenes = make_scenes(kind, COUNT, generator)
-    return scenes, random_pose(scenes, generator, [CAMERA] * COUNT, content=content)
+    driven = kind == 'road'
+    return scenes, random_pose(scenes, generator, [CAMERA] * COUNT, content=content, driven=driven)
 
 
 def distances(scenes, pose):
@@ -85,6 +86,22 @@ def test_roads_seen_from_vehicles_are_wider_and_looked_at_from_all_sides() -> No
     assert far > 1.15 * near
     assert 0.2 < aside < 0.7
     assert level > 1.2 * few
+
+
+def test_on_roads_only_vehicles_look_level_and_from_their_height() -> None:
+    scenes, pose = views('road')
+    assert scenes.outdoor.all()
+    height = pose[:, 2, 3]
+    assert (height > 1.15).all() and (height < 2.35).all()
+    pitch = torch.asin(pose[:, 2, 2]).rad2deg()
+    assert (pitch.abs() < 8).all() and pitch.std() > 0.5
+    aside = pose[:, 1, 2].abs() > 0.6
+    assert 0.2 < aside.float().mean() < 0.55
+
+    def middle(kind):
+        return torch.stack([d[d < 1000].median() for d in distances(*views(kind))]).median()
+
+    assert middle('road') > 1.2 * middle('outdoor')
 
 
 def test_useless_views_are_told_from_useful_ones():

@@ -11,7 +11,15 @@ import torch
 import torch.nn.functional as F
 
 from metric_depth_ros import geometry
-from metric_depth_ros.training.augment import augment, jitter_colour, paint_patches
+from metric_depth_ros.training.augment import (
+    augment,
+    cut_band,
+    imprint_details,
+    jitter_colour,
+    paint_patches,
+    sharpen,
+    spread_values,
+)
 from metric_depth_ros.training.batch import Batch
 from metric_depth_ros.training.recipe import Augmentation
 from metric_depth_ros.types import Camera
@@ -197,12 +205,74 @@ def test_patches_are_of_one_colour_mostly_white_and_change_no_depth() -> None:
     assert 0.5 < (every.amin(1) > 0.55).float().mean() < 0.75
     assert torch.equal(paint_patches(grey, 0.0, seeded()), grey)
 
+
+@pytest.mark.parametrize(
+    'change', [{'patches': 1.0}, {'imprints': 1.0}, {'sharpness': 2.0}, {'contrast': (2.0, 2.5)}]
+)
+def test_what_is_done_to_the_image_alone_changes_no_depth(change: dict[str, float]) -> None:
     batch = scene()
-    plain = Augmentation(resize=(1.0, 1.0), flip=0.0, colour=0.0)
-    with_patches = dataclasses.replace(plain, patches=1.0)
-    bare, patched = (augment(batch, 64, 64, s, seeded()) for s in (plain, with_patches))
-    assert not torch.equal(bare.image, patched.image)
+    settings = dataclasses.replace(PLAIN, **change)
+    bare, changed = (augment(batch, 64, 64, s, seeded()) for s in (PLAIN, settings))
+    assert not torch.equal(bare.image, changed.image)
     for name in ('ray_distance', 'rays', 'valid', 'inside'):
         torch.testing.assert_close(
-            getattr(bare, name), getattr(patched, name), equal_nan=True, rtol=0, atol=0
+            getattr(bare, name), getattr(changed, name), equal_nan=True, rtol=0, atol=0
         )
+
+
+def test_values_are_spread_about_each_image_s_own_mean() -> None:
+    image = 0.1 * torch.randn(400, 3, 8, 8, generator=seeded(3)) + 0.2
+    spread = spread_values(image, (0.5, 2.0), seeded())
+    factor = spread.flatten(1).std(1) / image.flatten(1).std(1)
+    assert 0.5 <= factor.min() < 0.52 and 1.93 < factor.max() < 2.001
+    assert factor.median() == pytest.approx(1.0, abs=0.1)  # as often halved as doubled
+    torch.testing.assert_close(spread.mean(dim=(1, 2, 3)), image.mean(dim=(1, 2, 3)))
+    assert spread_values(image, (50.0, 50.0), seeded()).abs().max() == 1  # clipped
+
+
+def test_imprints_are_the_edges_of_the_image_before_and_no_shades() -> None:
+    shade, edges = torch.full((3, 32, 32), -0.4), torch.full((3, 32, 32), 0.1)
+    edges[:, :, 16:] = 0.3
+    printed = imprint_details(torch.stack((shade, edges)), 1.0, seeded())
+    torch.testing.assert_close(printed[1], edges)  # one shade has nothing to print
+    change = printed[0] - shade
+    assert change[:, :, 15].max() < -0.02 < 0.02 < change[:, :, 16].min()  # the edge
+    assert change[:, :, :12].abs().max() < 1e-6 and change[:, :, 20:].abs().max() < 1e-6
+    many = 0.2 * torch.randn(300, 3, 16, 16, generator=seeded(5))
+    share = (imprint_details(many, 0.3, seeded()) != many).flatten(1).any(1).float().mean()
+    assert 0.22 < share < 0.38
+
+
+def test_sharpening_raises_what_differs_from_its_neighbours() -> None:
+    image = torch.zeros(64, 3, 12, 12)
+    image[:, :, :, 6:] = 0.2
+    sharp = sharpen(image, 3.0, seeded())
+    assert torch.equal(sharp[:, :, :, :5], image[:, :, :, :5])  # far from the edge: as it was
+    # 3 x 3 pixels beside the edge differ from their mean by a third of it
+    strength = (sharp[:, 0, 6, 6] - 0.2) / (0.2 / 3)
+    torch.testing.assert_close(strength, (0 - sharp[:, 0, 6, 5]) / (0.2 / 3))
+    assert 0 <= strength.min() < 0.15 and 2.85 < strength.max() <= 3
+
+
+def test_bands_are_rows_of_everything_and_whole_cells_high() -> None:
+    batch = augment(scene(), 128, 96, PLAIN, seeded())
+    tops = set()
+    for seed in range(40):
+        band = cut_band(batch, 0.5, seeded(seed))
+        high = band.image.shape[-2]
+        if high == 96:
+            assert band is batch
+            continue
+        assert high == 64 and band.image.shape[-1] == 128
+        top = next(t for t in range(33) if torch.equal(batch.rays[..., t : t + 64, :], band.rays))
+        tops.add(top)
+        rows = slice(top, top + 64)
+        torch.testing.assert_close(batch.image[..., rows, :], band.image)
+        for name in ('ray_distance', 'valid', 'inside'):
+            torch.testing.assert_close(
+                getattr(batch, name)[:, rows], getattr(band, name), equal_nan=True
+            )
+    assert len(tops) > 10 and min(tops) < 6 and max(tops) > 26
+    assert cut_band(batch, 0.0, seeded()) is batch
+    small = augment(scene(), 64, 32, PLAIN, seeded())
+    assert cut_band(small, 1.0, seeded()) is small  # no cell to spare
