@@ -181,9 +181,13 @@ class GrinConfig:
             predict_velocity=True,
             data_loss=True,
             regression_weight=5.0,
-            regression_upsampling='shuffle',
-            diffusion_share=0.2,
+            regression_upsampling='smooth',
+            refine_width=32,
+            diffusion_share=0.1,
             diffuse_residual=True,
+            absolute_loss=True,
+            paired_noise=True,
+            mirror_samples=True,
             data_scale=0.25,
             self_conditioning=0.5,
             train_pixels=512,
@@ -205,5 +209,6 @@ class GrinConfig:
         return replace(
             small, rin=rin, encoder_width=8, global_width=16, local_width=8, local_kernel=3,
             ray_bands=4, diffusion_share=1.0, train_pixels=64, train_globals=16, read_pixels=64,
-            working_pixels=32 * 64,
+            refine_width=0, regression_upsampling='shuffle', absolute_loss=False,
+            paired_noise=False, mirror_samples=False, working_pixels=32 * 64,
         )  # fmt: skip
