@@ -12,16 +12,12 @@ from __future__ import annotations
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
-from diagnostic_msgs.msg import DiagnosticArray
-from rcl_interfaces.msg import SetParametersResult
-from rclpy.clock import Clock, ClockType
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
@@ -29,19 +25,16 @@ from ..errors import MetricDepthError
 from ..messages import frame_from_messages
 from ..predictor import Predictor, load_predictor
 from ..types import CameraError, DepthPrediction, Frame
-from . import parameters
-from .diagnostics import Health, Throttle
+from .diagnostics import Health
 from .inbox import Delivery, Inbox
 from .outputs import Outputs, select
+from .parameters import Parameters
 from .running import run
+from .worker_node import CAMERA_INFO_PATIENCE_S, SUCCESS, WorkerNode
 
 if TYPE_CHECKING:
-    from rclpy.parameter import Parameter
     from rclpy.subscription import Subscription
 
-SUCCESS = TransitionCallbackReturn.SUCCESS
-WARNING_PERIOD_S = 5.0
-CAMERA_INFO_PATIENCE_S = 0.5
 QUEUE_DEPTH = 5
 
 _QOS = {
@@ -51,7 +44,7 @@ _QOS = {
 }
 
 
-class DepthNode(LifecycleNode):
+class DepthNode(WorkerNode[Parameters]):
     """See the module. Topics and parameters are in README.md and ros/parameters.py.
 
     unconfigured -> `configure` loads the model -> inactive -> `activate` subscribes -> active.
@@ -64,22 +57,13 @@ class DepthNode(LifecycleNode):
     """
 
     def __init__(self, **node_options: Any) -> None:
-        super().__init__('depth_node', **node_options)
-        self.parameters = parameters.declare(self, parameters.Parameters)
-        self.add_on_set_parameters_callback(self._change_parameters)
-        self.health = Health()
+        super().__init__('depth_node', Parameters, **node_options)
         self.on_prediction: Callable[[Frame, DepthPrediction], None] | None = None
-        self._throttle = Throttle(WARNING_PERIOD_S)
-        self._tracebacks_shown: set[type] = set()
         self._predictor: Predictor | None = None
         self._outputs: Outputs | None = None
         self._inbox: Inbox | None = None
-        self._worker: threading.Thread | None = None
         self._inputs: list[Subscription] = []
         self._image_topic = self._camera_info_topic = ''
-        self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
-        steady = Clock(clock_type=ClockType.STEADY_TIME)  # simulated time may stand still
-        self.create_timer(1.0, self._report, clock=steady)
 
     # The way of one frame
 
@@ -136,9 +120,7 @@ class DepthNode(LifecycleNode):
                 f'{self.parameters.samples}, expected fewer samples or a smaller model'
             )
         else:
-            if type(error) not in self._tracebacks_shown:
-                self._tracebacks_shown.add(type(error))
-                self.get_logger().error(''.join(traceback.format_exception(error)))
+            self._show_traceback(error)
             self._warn(f'{self._image_topic}: frame lost: {type(error).__name__}: {error}')
 
     def _compare_frame_ids(self, info_frame_id: str, image_frame_id: str) -> None:
@@ -150,80 +132,47 @@ class DepthNode(LifecycleNode):
                 once=True,
             )
 
-    def _warn(self, text: str) -> None:
-        self.health.last_warning = text
-        if self._throttle.allows(text):
-            self.get_logger().warning(text)
-
-    def _report(self) -> None:
-        """Once a second: /diagnostics, and whether anything is missing altogether."""
+    def _status(self) -> DiagnosticStatus:
         if self._inbox is not None and self._inbox.lacks_camera_info(CAMERA_INFO_PATIENCE_S):
             self._warn(
                 f'{self._camera_info_topic}: 0 messages so far, expected a camera_info for the '
                 f'images on {self._image_topic}, which wait for it'
             )
         predictor = self._predictor
-        status = self.health.status(
+        return self.health.status(
             f'{self.get_fully_qualified_name()}: depth',
             device=str(predictor.device) if predictor else self.parameters.device,
             model=predictor.name if predictor else self.parameters.model,
-            state='inactive' if self._worker is None else 'active',
+            state='inactive' if self.worker is None else 'active',
             image_publishers=self._count_publishers(self._image_topic),
             camera_info_publishers=self._count_publishers(self._camera_info_topic),
         )
-        array = DiagnosticArray(status=[status])
-        array.header.stamp = self.get_clock().now().to_msg()
-        self._diagnostics.publish(array)
 
     def _count_publishers(self, topic: str) -> str:
-        return str(self.count_publishers(topic)) if self._worker is not None else '0'
-
-    # Parameters
-
-    def _change_parameters(self, changes: list[Parameter]) -> SetParametersResult:
-        """Take the changes, all or none; rclpy has seen to types, ranges and what is read-only."""
-        own = {change.name: change.value for change in changes if parameters.known(change.name)}
-        for name, value in own.items():
-            try:
-                parameters.check(name, value)
-            except MetricDepthError as error:
-                return SetParametersResult(successful=False, reason=str(error))
-            if self._predictor is not None and not parameters.rule(name).live:
-                reason = f'parameter {name} is fixed while configured: cleanup first'
-                return SetParametersResult(successful=False, reason=reason)
-        self.parameters = replace(self.parameters, **own)
-        return SetParametersResult(successful=True)
+        return str(self.count_publishers(topic)) if self.worker is not None else '0'
 
     # Lifecycle
 
-    def start(self) -> bool:
-        """Configure and activate; False if that failed, which has been logged."""
-        return self.trigger_configure() == SUCCESS and self.trigger_activate() == SUCCESS
+    @property
+    def configured(self) -> bool:
+        return self._predictor is not None
 
-    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+    def _begin(self) -> None:
         chosen = self.parameters
-        try:
-            self._predictor = load_predictor(
-                chosen.model,
-                device=chosen.device,
-                num_samples=chosen.samples,
-                num_steps=chosen.steps or None,
-                seed=chosen.seed,
-                coarse=chosen.coarse or None,
-                scale=chosen.scale or None,
-                precision=chosen.precision,
-            )
-            self._outputs = Outputs(self, _QOS[chosen.qos_publish], self._predictor.name)
-        except (MetricDepthError, OSError) as error:
-            self.get_logger().error(f'cannot load model {chosen.model!r}: {error}')
-        except Exception:  # rclpy would swallow it
-            if not self.context.ok():  # a signal has ended ROS underneath, nothing has failed
-                raise KeyboardInterrupt from None
-            self.get_logger().error(traceback.format_exc())
-        else:
-            return super().on_configure(state)
-        self._release()
-        return TransitionCallbackReturn.FAILURE
+        self._predictor = load_predictor(
+            chosen.model,
+            device=chosen.device,
+            num_samples=chosen.samples,
+            num_steps=chosen.steps or None,
+            seed=chosen.seed,
+            coarse=chosen.coarse or None,
+            scale=chosen.scale or None,
+            precision=chosen.precision,
+        )
+        self._outputs = Outputs(self, _QOS[chosen.qos_publish], self._predictor.name)
+
+    def _cannot_begin(self) -> str:
+        return f'cannot load model {self.parameters.model!r}'
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         qos = _QOS[self.parameters.qos_subscribe]
@@ -237,11 +186,10 @@ class DepthNode(LifecycleNode):
         infos = self.create_subscription(CameraInfo, 'camera_info', self._receive_camera_info, qos)
         self._inputs = [images, infos]
         self._image_topic, self._camera_info_topic = images.topic_name, infos.topic_name
-        self._worker = threading.Thread(
+        worker = threading.Thread(
             target=self._work, args=(self._inbox, self._predictor, self._outputs), name='depth'
         )
-        result = super().on_activate(state)  # the publishers first, then who uses them
-        self._worker.start()
+        result = self._activate(state, worker)
         self.get_logger().info(f'depth of {self._image_topic} with {self.parameters.model}')
         return result
 
@@ -253,25 +201,14 @@ class DepthNode(LifecycleNode):
         self._release()
         return SUCCESS
 
-    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self.stop()
-        self._release()
-        return SUCCESS
-
-    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self.stop()
-        self._release()
-        return SUCCESS
-
     def stop(self) -> None:
         """Stop listening and wait for the frame that is being worked on."""
         if self._inbox is not None:
             self._inbox.close()
-        if self._worker is not None and self._worker.is_alive():
-            self._worker.join()
+        self._end_worker()
         for subscription in self._inputs:
             self.destroy_subscription(subscription)
-        self._inbox, self._worker, self._inputs = None, None, []
+        self._inbox, self._inputs = None, []
 
     def _release(self) -> None:
         if self._outputs is not None:

@@ -12,42 +12,32 @@ from __future__ import annotations
 import sys
 import threading
 import time
-import traceback
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from rcl_interfaces.msg import SetParametersResult
-from rclpy.clock import Clock, ClockType
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.qos import ReliabilityPolicy
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
 from ..errors import MetricDepthError
 from ..types import DepthPrediction, Frame
-from . import parameters
 from .autosave import Autosave
-from .diagnostics import Health, Throttle
+from .diagnostics import Health
 from .map_keeper import MapKeeper
 from .mapping_inputs import WAITING_FOR_POSES, MappingInputs, PoseSource, frame_and_depth
 from .mapping_outputs import MappingOutputs, header_of
 from .mapping_parameters import MappingParameters
 from .pairing import Observation, ObservationQueue
 from .running import run
+from .worker_node import CAMERA_INFO_PATIENCE_S, FAILURE, SUCCESS, WorkerNode
 
-if TYPE_CHECKING:
-    from rclpy.parameter import Parameter
-
-SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
-WARNING_PERIOD_S = 5.0
-CAMERA_INFO_PATIENCE_S = 0.5
 IDLE_S = 0.2  # the worker looks up so often when nothing comes
 MAX_SHARE = 0.25  # of the time, that publishing the map may take
 
 
-class MappingNode(LifecycleNode):
+class MappingNode(WorkerNode[MappingParameters]):
     """See the module. Topics are in README.md, parameters in ros/mapping_parameters.py.
 
     unconfigured -> `configure` begins a map -> inactive -> `activate` subscribes -> active.
@@ -61,28 +51,19 @@ class MappingNode(LifecycleNode):
     """
 
     def __init__(self, *, direct: bool = False, **node_options: Any) -> None:
-        super().__init__('mapping_node', **node_options)
-        self.parameters = parameters.declare(self, MappingParameters)
-        self.add_on_set_parameters_callback(self._change_parameters)
-        self.health = Health()
+        super().__init__('mapping_node', MappingParameters, **node_options)
         self.keeper: MapKeeper | None = None
         self.lost_map = False  # it could not be saved at the end
         self._direct = direct
-        self._throttle = Throttle(WARNING_PERIOD_S)
-        self._tracebacks_shown: set[type] = set()
         self._source: PoseSource | None = None
         self._outputs: MappingOutputs | None = None
         self._inputs: MappingInputs | None = None
         self._queue: ObservationQueue | None = None
-        self._worker: threading.Thread | None = None
         self._save_service: Any = None
         self._autosave: Autosave | None = None
         self._header = Header()  # of the last frame that was fused
         self._published_s, self._publishing_took_s = 0.0, 0.0
         self._published: Any = None  # frames and listeners at the last time
-        self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
-        steady = Clock(clock_type=ClockType.STEADY_TIME)  # simulated time may stand still
-        self.create_timer(1.0, self._report, clock=steady)
 
     def hand_over(self, frame: Frame, prediction: DepthPrediction) -> None:
         """Take a frame from a depth_node in this process, in its thread."""
@@ -158,18 +139,11 @@ class MappingNode(LifecycleNode):
             return
         if isinstance(error, torch.cuda.OutOfMemoryError):
             torch.cuda.empty_cache()
-        elif type(error) not in self._tracebacks_shown:
-            self._tracebacks_shown.add(type(error))
-            self.get_logger().error(''.join(traceback.format_exception(error)))
+        else:
+            self._show_traceback(error)
         self._warn(f'frame lost: {type(error).__name__}: {error}')
 
-    def _warn(self, text: str) -> None:
-        self.health.last_warning = text
-        if self._throttle.allows(text):
-            self.get_logger().warning(text)
-
-    def _report(self) -> None:
-        """Once a second: /diagnostics, and whether anything is missing altogether."""
+    def _status(self) -> DiagnosticStatus:
         if self._inputs is not None and self._inputs.lacks_camera_info(CAMERA_INFO_PATIENCE_S):
             self._warn(
                 'depth/camera_info: 0 messages so far, expected a camera_info for the depth, '
@@ -179,16 +153,14 @@ class MappingNode(LifecycleNode):
         status = self.health.status(
             f'{self.get_fully_qualified_name()}: map',
             device=str(keeper.device) if keeper else self.parameters.device,
-            state='inactive' if self._worker is None else 'active',
+            state='inactive' if self.worker is None else 'active',
             poses=self.parameters.poses,
             **self._counts(),
         )
         if keeper is not None and keeper.at_limit:
             status.level = DiagnosticStatus.WARN
             status.message = _limit_text(keeper)
-        array = DiagnosticArray(status=[status])
-        array.header.stamp = self.get_clock().now().to_msg()
-        self._diagnostics.publish(array)
+        return status
 
     def _counts(self) -> dict[str, str]:
         """What the map and its inputs have counted."""
@@ -218,23 +190,6 @@ class MappingNode(LifecycleNode):
                 'unsaved': str(keeper.unsaved).lower(),
             }
         return counts
-
-    # Parameters
-
-    def _change_parameters(self, changes: list[Parameter]) -> SetParametersResult:
-        """Take the changes, all or none; rclpy has seen to types, ranges and what is read-only."""
-        table = MappingParameters
-        own = {c.name: c.value for c in changes if parameters.known(c.name, table)}
-        for name, value in own.items():
-            try:
-                parameters.check(name, value, table)
-            except MetricDepthError as error:
-                return SetParametersResult(successful=False, reason=str(error))
-            if self.keeper is not None and not parameters.rule(name, table).live:
-                reason = f'parameter {name} is fixed while configured: cleanup first'
-                return SetParametersResult(successful=False, reason=reason)
-        self.parameters = replace(self.parameters, **own)
-        return SetParametersResult(successful=True)
 
     # Saving
 
@@ -273,34 +228,26 @@ class MappingNode(LifecycleNode):
 
     # Lifecycle
 
-    def start(self) -> bool:
-        """Configure and activate; False if that failed, which has been logged."""
-        return self.trigger_configure() == SUCCESS and self.trigger_activate() == SUCCESS
+    @property
+    def configured(self) -> bool:
+        return self.keeper is not None
 
-    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        try:
-            self._source = PoseSource(self.parameters)
-            self.keeper = MapKeeper(self.parameters)
-            reliable = self.parameters.qos_publish == 'reliable'
-            self._outputs = MappingOutputs(
-                self,
-                ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
+    def _begin(self) -> None:
+        self._source = PoseSource(self.parameters)
+        self.keeper = MapKeeper(self.parameters)
+        reliable = self.parameters.qos_publish == 'reliable'
+        self._outputs = MappingOutputs(
+            self,
+            ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
+        )
+        self._save_service = self.create_service(Trigger, '~/save', self._save)
+        if self.parameters.autosave_s:
+            self._autosave = Autosave(
+                self.keeper, self.parameters.autosave_s, self._autosave_failed
             )
-            self._save_service = self.create_service(Trigger, '~/save', self._save)
-            if self.parameters.autosave_s:
-                self._autosave = Autosave(
-                    self.keeper, self.parameters.autosave_s, self._autosave_failed
-                )
-        except (MetricDepthError, OSError) as error:
-            self.get_logger().error(f'cannot begin a map: {error}')
-        except Exception:  # rclpy would swallow it
-            if not self.context.ok():  # a signal has ended ROS underneath, nothing has failed
-                raise KeyboardInterrupt from None
-            self.get_logger().error(traceback.format_exc())
-        else:
-            return super().on_configure(state)
-        self._release()
-        return FAILURE
+
+    def _cannot_begin(self) -> str:
+        return 'cannot begin a map'
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         assert self._source is not None
@@ -310,11 +257,10 @@ class MappingNode(LifecycleNode):
         self._inputs = MappingInputs(
             self, chosen, self._source, self._queue, warn=self._warn, direct=self._direct
         )
-        self._worker = threading.Thread(
+        worker = threading.Thread(
             target=self._work, args=(self._queue, self.keeper, self._outputs), name='mapping'
         )
-        result = super().on_activate(state)  # the publishers first, then who uses them
-        self._worker.start()
+        result = self._activate(state, worker)
         images = 'a depth_node in this process' if self._direct else self._inputs.topics['image']
         poses = self._inputs.topics.get('poses', 'odometry of its own')
         self.get_logger().info(f'map of {images}, poses by {poses}')
@@ -330,16 +276,6 @@ class MappingNode(LifecycleNode):
         self._release()
         return SUCCESS
 
-    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self.stop()
-        self._release()
-        return SUCCESS
-
-    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self.stop()
-        self._release()
-        return SUCCESS
-
     def stop(self) -> None:
         """Stop listening, finish the frame in hand and save."""
         self._stop_listening()
@@ -349,11 +285,10 @@ class MappingNode(LifecycleNode):
     def _stop_listening(self) -> None:
         if self._queue is not None:
             self._queue.close()
-        if self._worker is not None and self._worker.is_alive():
-            self._worker.join()
+        self._end_worker()
         if self._inputs is not None:
             self._inputs.close()
-        self._queue, self._worker, self._inputs = None, None, None
+        self._queue, self._inputs = None, None
 
     def _stop_autosave(self) -> None:
         if self._autosave is not None:
