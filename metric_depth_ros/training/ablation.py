@@ -74,16 +74,16 @@ class Table:
         body = ''.join(
             f'| {title} | {s.plain.abs_rel:.3f} | {s.plain.abs_rel / reference - 1:+.0%} '
             f'| {s.plain.rmse:.2f} | {s.plain.delta1:.3f} | {s.aligned.abs_rel:.3f} '
-            f'| {s.aligned.delta1:.3f} | {s.near_abs_rel:.3f} | {s.boundary_error:.2f} '
-            f'| {s.boundary_f1:.3f} | {minutes} |\n'
+            f'| {s.aligned.delta1:.3f} | {s.near_abs_rel:.3f} | {s.near_log_error:.3f} '
+            f'| {s.boundary_error:.2f} | {s.boundary_f1:.3f} | {minutes} |\n'
             for title, s, minutes in lines
         )
         return (
             f'{name}, {frames} frames:\n\n'
             f'| {self.suite} | AbsRel | against {self.rows[0].name} | RMSE (m) | delta1 '
             f'| AbsRel, median aligned | delta1, median aligned | AbsRel below {NEAR_M:g} m '
-            f'| boundary error (px) | boundary F1 | minutes |\n'
-            f'|{"---|" * 11}\n{body}'
+            f'| mean of abs(ln) there | boundary error (px) | boundary F1 | minutes |\n'
+            f'|{"---|" * 12}\n{body}'
         )
 
 

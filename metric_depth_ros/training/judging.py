@@ -29,7 +29,8 @@ class SetScores:
     """Of one set of frames.
 
     plain, aligned: taken at its word, and with the scale of each frame forgiven.
-    near_abs_rel: taken at its word, where the truth is nearer than NEAR_M.
+    near_abs_rel: taken at its word, where the truth is nearer than NEAR_M; near_log_error: mean of
+        |ln(depth / truth)| there, to which half as far is as wrong as twice as far.
     boundary_error: pixels; mean of accuracy and completeness of SharpDepth's pseudo depth
         boundaries. boundary_f1: Depth Pro's. NaN where no frame has an edge.
     """
@@ -39,6 +40,7 @@ class SetScores:
     near_abs_rel: float
     boundary_error: float
     boundary_f1: float
+    near_log_error: float = math.nan
 
 
 def judge_method(
@@ -99,15 +101,17 @@ def judge(pairs: Iterable[Pair]) -> SetScores:
             continue
         plain.append(PLAIN.score(depth, truth))
         aligned.append(PLAIN_MEDIAN.score(depth, truth))
-        near.append(_near_abs_rel(depth, truth))
+        near.append(_near_errors(depth, truth))
         boundaries.append(score_boundaries(depth, truth))
     edges = mean_boundaries(boundaries)
+    near_abs_rel, near_log_error = torch.tensor(near).nanmean(dim=0).tolist()
     return SetScores(
         mean_scores(plain),
         mean_scores(aligned),
-        torch.tensor(near).nanmean().item(),
+        near_abs_rel,
         (edges.pdbe_accuracy + edges.pdbe_completeness) / 2,
         edges.boundary_f1,
+        near_log_error,
     )
 
 
@@ -121,8 +125,10 @@ def _true_depth(batch: Batch) -> Tensor:
     return (batch.ray_distance * batch.rays[:, 2]).where(batch.valid, math.nan)[0]
 
 
-def _near_abs_rel(depth: Tensor, truth: Tensor) -> float:
+def _near_errors(depth: Tensor, truth: Tensor) -> tuple[float, float]:
+    """Absolute relative and absolute logarithmic error of what is near; NaN where nothing is."""
     near = PLAIN.valid(truth) & (truth < NEAR_M) & (depth > 0) & torch.isfinite(depth)
     if not near.any():
-        return math.nan
-    return ((depth - truth).abs() / truth)[near].mean().item()
+        return math.nan, math.nan
+    ratio = (depth / truth)[near]
+    return (ratio - 1).abs().mean().item(), ratio.log().abs().mean().item()

@@ -92,9 +92,11 @@ def test_on_roads_only_vehicles_look_level_and_from_their_height() -> None:
     scenes, pose = views('road')
     assert scenes.outdoor.all()
     height = pose[:, 2, 3]
-    assert (height > 1.15).all() and (height < 2.35).all()
+    assert (height > 1.15).all()
+    assert (height < 2.35).all()
     pitch = torch.asin(pose[:, 2, 2]).rad2deg()
-    assert (pitch.abs() < 8).all() and pitch.std() > 0.5
+    assert (pitch.abs() < 8).all()
+    assert pitch.std() > 0.5
     aside = pose[:, 1, 2].abs() > 0.6
     assert 0.2 < aside.float().mean() < 0.55
 

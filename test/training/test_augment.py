@@ -224,7 +224,8 @@ def test_values_are_spread_about_each_image_s_own_mean() -> None:
     image = 0.1 * torch.randn(400, 3, 8, 8, generator=seeded(3)) + 0.2
     spread = spread_values(image, (0.5, 2.0), seeded())
     factor = spread.flatten(1).std(1) / image.flatten(1).std(1)
-    assert 0.5 <= factor.min() < 0.52 and 1.93 < factor.max() < 2.001
+    assert 0.5 <= factor.min() < 0.52
+    assert 1.93 < factor.max() < 2.001
     assert factor.median() == pytest.approx(1.0, abs=0.1)  # as often halved as doubled
     torch.testing.assert_close(spread.mean(dim=(1, 2, 3)), image.mean(dim=(1, 2, 3)))
     assert spread_values(image, (50.0, 50.0), seeded()).abs().max() == 1  # clipped
@@ -237,7 +238,8 @@ def test_imprints_are_the_edges_of_the_image_before_and_no_shades() -> None:
     torch.testing.assert_close(printed[1], edges)  # one shade has nothing to print
     change = printed[0] - shade
     assert change[:, :, 15].max() < -0.02 < 0.02 < change[:, :, 16].min()  # the edge
-    assert change[:, :, :12].abs().max() < 1e-6 and change[:, :, 20:].abs().max() < 1e-6
+    assert change[:, :, :12].abs().max() < 1e-6
+    assert change[:, :, 20:].abs().max() < 1e-6
     many = 0.2 * torch.randn(300, 3, 16, 16, generator=seeded(5))
     share = (imprint_details(many, 0.3, seeded()) != many).flatten(1).any(1).float().mean()
     assert 0.22 < share < 0.38
@@ -251,7 +253,8 @@ def test_sharpening_raises_what_differs_from_its_neighbours() -> None:
     # 3 x 3 pixels beside the edge differ from their mean by a third of it
     strength = (sharp[:, 0, 6, 6] - 0.2) / (0.2 / 3)
     torch.testing.assert_close(strength, (0 - sharp[:, 0, 6, 5]) / (0.2 / 3))
-    assert 0 <= strength.min() < 0.15 and 2.85 < strength.max() <= 3
+    assert 0 <= strength.min() < 0.15
+    assert 2.85 < strength.max() <= 3
 
 
 def test_bands_are_rows_of_everything_and_whole_cells_high() -> None:
@@ -263,7 +266,8 @@ def test_bands_are_rows_of_everything_and_whole_cells_high() -> None:
         if high == 96:
             assert band is batch
             continue
-        assert high == 64 and band.image.shape[-1] == 128
+        assert high == 64
+        assert band.image.shape[-1] == 128
         top = next(t for t in range(33) if torch.equal(batch.rays[..., t : t + 64, :], band.rays))
         tops.add(top)
         rows = slice(top, top + 64)
@@ -272,7 +276,9 @@ def test_bands_are_rows_of_everything_and_whole_cells_high() -> None:
             torch.testing.assert_close(
                 getattr(batch, name)[:, rows], getattr(band, name), equal_nan=True
             )
-    assert len(tops) > 10 and min(tops) < 6 and max(tops) > 26
+    assert len(tops) > 10
+    assert min(tops) < 6
+    assert max(tops) > 26
     assert cut_band(batch, 0.0, seeded()) is batch
     small = augment(scene(), 64, 32, PLAIN, seeded())
     assert cut_band(small, 1.0, seeded()) is small  # no cell to spare

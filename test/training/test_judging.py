@@ -29,9 +29,15 @@ def test_only_near_pixels_count_for_the_near_range() -> None:
     depth = step_at(32, near=1.3, far=12.0)
     scores = judge([(depth, truth)])
     assert scores.near_abs_rel == pytest.approx(0.3)
+    assert scores.near_log_error == pytest.approx(math.log(1.3))
     assert scores.plain.abs_rel == pytest.approx((0.3 + 1.0) / 2)
     far = step_at(32, near=5.0, far=6.0)
-    assert math.isnan(judge([(far, far)]).near_abs_rel)
+    nothing = judge([(far, far)])
+    assert math.isnan(nothing.near_abs_rel)
+    assert math.isnan(nothing.near_log_error)
+    half, twice = (judge([(k * truth, truth)]) for k in (0.5, 2.0))
+    assert half.near_abs_rel < twice.near_abs_rel
+    assert half.near_log_error == pytest.approx(twice.near_log_error)
 
 
 def test_frames_without_truth_are_left_out() -> None:
