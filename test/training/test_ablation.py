@@ -20,7 +20,7 @@ from metric_depth_ros.training.suite import SUITES, Suite, load_suite, merged
 
 FRAMES = {'frames': 8, 'width': 64, 'height': 32, 'scenes': 'indoor', 'seed': 1}
 SUITE = {
-    'base': 'grin-small',
+    'base': 'grin-small-gpu',
     'changes': {
         'preset': 'tiny', 'data': FRAMES, 'validation': {**FRAMES, 'seed': 2, 'frames': 4},
         'width': 64, 'height': 32, 'steps': 2, 'batch_size': 2, 'precision': 'fp32',

@@ -33,7 +33,8 @@ def base(tmp_path: Path) -> Path:
 def recipe(base: Path, monkeypatch: pytest.MonkeyPatch) -> Recipe:
     monkeypatch.setitem(Grin.PRESETS, 'tiny', GrinConfig.tiny)
     return dataclasses.replace(
-        load_recipe('grin-small-stage2'), preset='tiny', base=str(base), data=(DATA,),
+        load_recipe('grin-small-stage2'), preset='tiny', config={'refine_width': 8},
+        base=str(base), data=(DATA,),
         validation=DATA, width=64, height=32,
     )  # fmt: skip
 
