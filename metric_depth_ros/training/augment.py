@@ -195,8 +195,8 @@ def sharpen(image: Tensor, strength: float, generator: torch.Generator) -> Tenso
 def imprint_details(image: Tensor, share: float, generator: torch.Generator) -> Tensor:
     """(B, 3, h, w) in [-1, 1]; `share` of the images have another's fine structure printed on.
 
-    Prints, stains and shadows have edges where depth has none. Here these are of the next
-    image of the batch, upside down or not.
+    Prints, stains and shadows have edges where depth has none. Here these are of the image
+    before it in the batch, upside down or not.
     """
     count = len(image)
     u = torch.rand(3, count, 1, 1, 1, generator=generator).to(image.device)

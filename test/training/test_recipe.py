@@ -106,6 +106,12 @@ def test_config_changes_fields_of_the_preset(tmp_path: Path) -> None:
         ({'augmentation': {'resize': [1]}}, r'resize is \[1\], expected a list of 2'),
         ({'augmentation': {'resize': [1.5, 0.5]}}, r'resize is \[1.5, 0.5\], expected two'),
         ({'augmentation': {'flip': 2}}, 'flip is 2.0, expected 0 to 1'),
+        (
+            {'augmentation': {'contrast': [2, 1]}},
+            r'contrast is \[2.0, 1.0\], expected two growing',
+        ),
+        ({'augmentation': {'sharpness': -1}}, r'sharpness is -1.0, expected 0 to 10'),
+        ({'augmentation': {'bands': 1.5}}, r'bands is 1.5, expected 0 to 1'),
         ({'config': {'colour': 1}}, 'config has unknown colour, expected some of near, far'),
         ({'config': {'rin': {'depht': 1}}}, 'config.rin has unknown depht, expected some of'),
         ({'config': {'rin': {'depth': 'x'}}}, "config.rin.depth is 'x', expected int"),
