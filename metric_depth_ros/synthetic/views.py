@@ -279,20 +279,21 @@ def aboard(r: Random, place: Place) -> View:
     """A car's camera, ahead, aside or back, or that of a delivery robot."""
     x, y = r.uniform(-0.5, 0.5) * place.half_x, r.uniform(-0.3, 0.3) * place.half_y
     z = r.uniform(1.3, 2.1) if r.random() < 0.75 else r.uniform(0.4, 1.3)
-    aside = r.choice((-1, 1)) * r.uniform(0.8, 2.0)
-    mount = r.choices((0.0, math.pi, aside), (0.4, 0.2, 0.4))[0]
-    heading = r.choice((0.0, math.pi))
-    return x, y, z, heading + mount + r.gauss(0, 0.05), r.gauss(-0.02, 0.04)
+    return x, y, z, _mounted(r, (0.4, 0.2, 0.4)), r.gauss(-0.02, 0.04)
 
 
 def on_car(r: Random, place: Place) -> View:
     """A camera behind a windscreen or on a roof, ahead, aside or back."""
     x, y = r.uniform(-1, 1) * place.half_x, r.uniform(-0.3, 0.3) * place.half_y
     z = r.uniform(1.2, 2.3)
+    return x, y, z, _mounted(r, (0.5, 0.15, 0.35)), r.gauss(-0.01, 0.03)
+
+
+def _mounted(r: Random, shares: tuple[float, float, float]) -> float:
+    """Yaw of a vehicle's camera along the road; shares of those ahead, back and aside."""
     aside = r.choice((-1, 1)) * r.uniform(0.8, 2.0)
-    mount = r.choices((0.0, math.pi, aside), (0.5, 0.15, 0.35))[0]
-    heading = r.choice((0.0, math.pi))
-    return x, y, z, heading + mount + r.gauss(0, 0.05), r.gauss(-0.01, 0.03)
+    mount = r.choices((0.0, math.pi, aside), shares)[0]
+    return r.choice((0.0, math.pi)) + mount + r.gauss(0, 0.05)
 
 
 def walking(r: Random, place: Place) -> View:

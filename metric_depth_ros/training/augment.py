@@ -75,14 +75,7 @@ def cut_band(batch: Batch, share: float, generator: torch.Generator) -> Batch:
     if band >= high or chance >= share:
         return batch
     top = int(place * (high - band + 1))
-    rows = slice(top, top + band)
-    return Batch(
-        batch.image[..., rows, :],
-        batch.rays[..., rows, :],
-        batch.ray_distance[:, rows],
-        batch.valid[:, rows],
-        batch.inside[:, rows],
-    )
+    return batch.rows(slice(top, top + band))
 
 
 def _source_pixels(source: int, target: int, scale: Tensor, share: Tensor) -> Tensor:

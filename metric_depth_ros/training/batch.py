@@ -36,6 +36,10 @@ class Batch:
         coarse = self.coarse and replace(self.coarse, values=self.coarse.values.to(device))
         return Batch(**{name: getattr(self, name).to(device) for name in _TENSORS}, coarse=coarse)
 
+    def rows(self, rows: slice) -> Batch:
+        """Those rows of every image; for a batch that has no coarse depth yet."""
+        return Batch(**{name: getattr(self, name)[..., rows, :] for name in _TENSORS})
+
     @classmethod
     def cat(cls, parts: Sequence[Batch]) -> Batch:
         """One batch of the images of several, none of which has coarse depth yet."""
