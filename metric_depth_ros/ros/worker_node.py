@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import traceback
+from abc import ABC, abstractmethod
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -30,7 +31,7 @@ CAMERA_INFO_PATIENCE_S = 0.5
 Table = TypeVar('Table')
 
 
-class WorkerNode(LifecycleNode, Generic[Table]):
+class WorkerNode(LifecycleNode, ABC, Generic[Table]):
     """A lifecycle node with a table of parameters and a worker thread.
 
     unconfigured -> `configure` calls `_begin` -> inactive -> `activate` starts the worker ->
@@ -62,29 +63,29 @@ class WorkerNode(LifecycleNode, Generic[Table]):
     # What each node has to say
 
     @property
+    @abstractmethod
     def configured(self) -> bool:
         """Whether there is what `_begin` makes."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _begin(self) -> None:
         """Make what an inactive node has; MetricDepthError or OSError if that cannot be."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _cannot_begin(self) -> str:
         """What could not be done if `_begin` has failed."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _release(self) -> None:
         """Undo `_begin`, whatever of it was done."""
-        raise NotImplementedError
 
+    @abstractmethod
     def stop(self) -> None:
         """Stop listening and end the worker."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _status(self) -> DiagnosticStatus:
         """Of /diagnostics; warns of what is missing altogether."""
-        raise NotImplementedError
 
     # What goes wrong
 
@@ -161,6 +162,4 @@ class WorkerNode(LifecycleNode, Generic[Table]):
         return SUCCESS
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self.stop()
-        self._release()
-        return SUCCESS
+        return self.on_shutdown(state)
