@@ -39,7 +39,7 @@ _LARGEST_FLOOR = 4.0
 @dataclass(frozen=True)
 class Calibration:
     """std = hypot(std_scale * spread, std_floor * depth, std_coarse * disagreement)
-    * range factor * edge factor.
+    * range factor * edge factor * widening.
 
     std_scale and std_coarse have no unit, std_floor and std_single are metres per metre of depth.
     Disagreement is with the coarse depth, of methods that refine one. A single sample leaves no
@@ -49,6 +49,8 @@ class Calibration:
     range_depths, range_factors: the range factor at some depths, metres, growing; linear in
         log depth between them, constant beyond.
     edge_power: the edge factor is (1 + e / 0.01) ** edge_power, with e of `edges`.
+    novelty_picture, novelty_features: the widening is novelty ** power, of both kinds of novelty,
+        where they are above 1; see novelty.py.
 
     Raises:
         MetricDepthError: a number that is not finite or below 0, or lists that do not match.
@@ -61,11 +63,14 @@ class Calibration:
     range_factors: tuple[float, ...] = field(default=(1.0,), metadata={'later': True})
     edge_power: float = field(default=0.0, metadata={'later': True})
     std_coarse: float = field(default=0.0, metadata={'later': True})
+    novelty_picture: float = field(default=0.0, metadata={'later': True})
+    novelty_features: float = field(default=0.0, metadata={'later': True})
 
     def __post_init__(self) -> None:
         numbers = {'std_scale': self.std_scale, 'std_floor': self.std_floor,
                    'std_single': self.std_single, 'edge_power': self.edge_power,
-                   'std_coarse': self.std_coarse}  # fmt: skip
+                   'std_coarse': self.std_coarse, 'novelty_picture': self.novelty_picture,
+                   'novelty_features': self.novelty_features}  # fmt: skip
         for name in ('range_depths', 'range_factors'):
             numbers |= {f'{name}[{i}]': value for i, value in enumerate(getattr(self, name))}
         for name, value in numbers.items():
@@ -89,32 +94,56 @@ class Calibration:
         """How many pixels around one its standard deviation depends on."""
         return _EDGE_REACH if self.edge_power else 0
 
-    def std(self, depth: Tensor, samples: Tensor, coarse: CoarseDepth | None = None) -> Tensor:
+    @property
+    def heeds_novelty(self) -> bool:
+        """Whether the error bar is wider on frames of what the model does not know."""
+        return self.novelty_picture > 0 or self.novelty_features > 0
+
+    def std(
+        self,
+        depth: Tensor,
+        samples: Tensor,
+        coarse: CoarseDepth | None = None,
+        novelty: Tensor | None = None,
+    ) -> Tensor:
         """(h, w) metres, one sigma, of the median `depth` (h, w) of `samples` (S, h, w).
 
         NaN where depth is not finite.
 
         Args:
             coarse: (h, w), what the method refined.
+            novelty: (2,), of Novelty.of; None for none.
         """
         differs = disagreement(depth, coarse)
         if samples.shape[0] == 1:
             plain = torch.hypot(self.std_single * depth, self.std_coarse * differs)
-            return self._std(depth, plain)
-        return self.of_spread(depth, spread(depth, samples), differs)
+            return self.widening(novelty) * self._std(depth, plain)
+        return self.of_spread(depth, spread(depth, samples), differs, novelty)
 
     def of_spread(
-        self, depth: Tensor, spread: Tensor, disagreement: Tensor | None = None
+        self,
+        depth: Tensor,
+        spread: Tensor,
+        disagreement: Tensor | None = None,
+        novelty: Tensor | None = None,
     ) -> Tensor:
         """(h, w) metres, one sigma, of the depth (h, w) of samples that spread so far (h, w).
 
         Args:
             disagreement: (h, w), what the function of that name says; None for 0.
+            novelty: (2,), of Novelty.of; None for none.
         """
         plain = torch.hypot(self.std_scale * spread, self.std_floor * depth)
         if disagreement is not None:
             plain = torch.hypot(plain, self.std_coarse * disagreement)
-        return self._std(depth, plain)
+        return self.widening(novelty) * self._std(depth, plain)
+
+    def widening(self, novelty: Tensor | None) -> float:
+        """1 or more: of frames of novelty (2,), or of frames as usual if None."""
+        if novelty is None:
+            return 1.0
+        powers = torch.tensor([self.novelty_picture, self.novelty_features])
+        return float(novelty.cpu().clamp(min=1).pow(powers).prod())
 
     def _std(self, depth: Tensor, plain: Tensor) -> Tensor:
         at = depth.new_tensor(self.range_depths)
@@ -173,6 +202,8 @@ def fit_calibration(
     edge: Tensor,
     truth: Tensor,
     disagreement: Tensor | None = None,
+    *,
+    widening: Tensor | None = None,
 ) -> Calibration:
     """The Calibration that is most likely to have made the errors, holding 68 % in one sigma.
 
@@ -185,9 +216,12 @@ def fit_calibration(
             `edges` says.
         disagreement: (N,), what the function of that name says; None for methods that refine
             nothing.
+        widening: (N,), how much wider the error bar will be for the frame's novelty; None for 1.
     """
     depth, spread, edge, truth = (x.to(torch.float64) for x in (depth, spread, edge, truth))
     error = ((depth - truth).abs() / depth).clamp(min=_SMALLEST_ERROR)
+    if widening is not None:
+        error = error / widening.to(error)
     relative_spread = spread / depth
     hats = _hats(depth, depth.new_tensor(_RANGE_DEPTHS))
     log_edge = _edge_base(edge).log()
@@ -245,6 +279,33 @@ def fit_calibration(
             edge_power=float(numbers[1].square()),
             std_coarse=std_coarse,
         )
+
+
+def fit_novelty_powers(novelty: Tensor, sigmas: Tensor) -> tuple[float, float]:
+    """novelty_picture and novelty_features by which errors grow with novelty: least squares of
+    logarithms, neither below 0.
+
+    Args:
+        novelty: (F, 2), of frames both usual and not. sigmas: (F,) the error, in sigmas of an
+            error bar that does not heed novelty, that one_sigma of a frame's pixels stay below.
+    """
+    known = sigmas.isfinite() & (sigmas > 0)
+    grown = novelty[known].double().clamp(min=1).log()
+    error = sigmas[known].double().log()
+    best, least = (0.0, 0.0), math.inf
+    # With two powers every set of those that are not 0 can be tried.
+    for kinds in ([], [0], [1], [0, 1]):
+        columns = torch.cat([torch.ones(len(grown), 1).to(grown), grown[:, kinds]], dim=1)
+        if torch.linalg.matrix_rank(columns) < columns.shape[1]:
+            continue
+        solution = torch.linalg.lstsq(columns, error[:, None]).solution[:, 0]
+        left = float((columns @ solution - error).square().sum())
+        if left < least and bool((solution[1:] >= 0).all()):
+            least = left
+            best = tuple(  # type: ignore[assignment]
+                float(solution[1 + kinds.index(kind)]) if kind in kinds else 0.0 for kind in (0, 1)
+            )
+    return best
 
 
 def _weighted_quantiles(values: Tensor, weights: Tensor, q: float) -> Tensor:

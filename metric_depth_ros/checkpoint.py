@@ -20,7 +20,16 @@ import torch
 
 from .catalogue import SHIPPED, SHIPPED_DEFAULT, ModelEntry, models
 from .layouts import latent, own, public
-from .layouts.card import CARD, CONFIG, FORMAT, README, Card, Checkpoint, CheckpointError
+from .layouts.card import (
+    CARD,
+    CONFIG,
+    FORMAT,
+    NOVELTY,
+    README,
+    Card,
+    Checkpoint,
+    CheckpointError,
+)
 from .methods import METHODS
 from .methods.coarse import Coarse
 from .nn import latent_folder
@@ -47,7 +56,7 @@ DEFAULT_MODEL = 'default'
 
 _HUB_FILES = [
     CONFIG, CARD, latent.EXTRA, 'preprocessor_config.json', 'model*.safetensors',
-    'model.safetensors.index.json', README,
+    'model.safetensors.index.json', NOVELTY, README,
 ]  # fmt: skip
 _HUB_ID = re.compile(r'[\w.-]+/[\w.-]+')
 

@@ -4,7 +4,8 @@ The way of one frame:
 1. the image is resized, and its camera with it, to the size the method works at;
 2. a method that does not read rays gets a rectified view instead of the raw one;
 3. the method draws a few depth maps;
-4. their median is the depth, their calibrated spread its standard deviation (GRIN, Section 5.6);
+4. their median is the depth, their calibrated spread its standard deviation (GRIN, Section 5.6),
+   the wider the more the view is unlike those the model was calibrated on;
 5. both are carried back to the pixels of the camera, without inventing depth at edges.
 """
 
@@ -20,6 +21,7 @@ from . import checkpoint, geometry
 from .calibration import Calibration
 from .errors import MetricDepthError
 from .methods.coarse import Coarse
+from .novelty import Novelty
 from .precision import AUTO, computing, convert, find_precision
 from .targets import Targets, TargetsError, target_mask
 from .types import Camera, CoarseDepth, Conditioning, DepthMethod, DepthPrediction, Frame
@@ -43,7 +45,7 @@ class Predictor:
         seed: of the noise. A frame's prediction depends on the frame and the seed alone, not on
             what was predicted before, so that dropping a frame changes no other.
         device: where the method runs, 'cpu', 'cuda', 'cuda:1', ...; 'auto' takes a GPU if any.
-        calibration: from the model's checkpoint.
+        calibration, novelty: from the model's checkpoint.
         coarse: the model whose depth the method refines, for methods that take one. Any model
             but one that itself needs a coarse one; it may be of relative depth (load_coarse).
         precision: 'fp32', 'bf16' or 'fp16', what the network computes with; 'auto' leaves it to
@@ -66,6 +68,7 @@ class Predictor:
         calibration: Calibration | None = None,
         coarse: Predictor | None = None,
         precision: str = AUTO,
+        novelty: Novelty | None = None,
     ) -> None:
         if num_samples is not None and num_samples < 1:
             raise MetricDepthError(f'num_samples is {num_samples}, expected at least 1')
@@ -81,6 +84,7 @@ class Predictor:
         self.num_steps = num_steps
         self.seed = seed
         self.calibration = calibration or Calibration()
+        self.novelty = novelty
         self.coarse = coarse
         _check_coarse(self, coarse)
 
@@ -118,12 +122,18 @@ class Predictor:
         conditioning = self.condition(frame, view)
         samples = self.draw(conditioning, targets=drawn)
         depth = combined(self.method, samples)
-        std = self.calibration.std(depth, samples, conditioning.coarse)
+        novelty = self.novelty_of(conditioning)
+        std = self.calibration.std(depth, samples, conditioning.coarse, novelty)
         depth, std = geometry.resample_depth(depth, std, pixels)
         if asked is not None:
             depth, std = _at(asked, depth), _at(asked, std)
         return DepthPrediction(
-            depth.cpu(), std.cpu(), frame.camera, frame.stamp_ns, frame.frame_id
+            depth.cpu(),
+            std.cpu(),
+            frame.camera,
+            frame.stamp_ns,
+            frame.frame_id,
+            None if novelty is None else float(novelty.max()),
         )
 
     def draw(self, conditioning: Conditioning, *, targets: Tensor | None = None) -> Tensor:
@@ -137,6 +147,13 @@ class Predictor:
                 targets=targets,
             )
         return samples.float()
+
+    def novelty_of(self, conditioning: Conditioning) -> Tensor | None:
+        """(2,) of a view, see Novelty.of; None if the model does not know what is usual."""
+        if self.novelty is None:
+            return None
+        with computing(cast(torch.nn.Module, self.method), self.dtype, self.device):
+            return self.novelty.of(self.method, conditioning)
 
     def _targets(self, targets: Targets, camera: Camera) -> Tensor:
         if not self.method.takes_targets:
@@ -296,6 +313,7 @@ def load_predictor(
         seed=seed,
         device=device,
         calibration=loaded.card.calibration,
+        novelty=loaded.card.novelty,
         coarse=guide,
         precision=precision,
     )
@@ -333,6 +351,7 @@ def load_coarse(
         seed=seed,
         device=device,
         calibration=loaded.card.calibration,
+        novelty=loaded.card.novelty,
         precision=precision,
     )
 

@@ -151,6 +151,8 @@ class DepthPrediction:
 
     depth: (H, W) float32, metres along z; NaN = no estimate, +inf = beyond range (REP 117, 118).
     std: (H, W) float32, metres, one sigma; NaN = unknown.
+    novelty: how unlike the frames the model was calibrated on this one is, 1 = as usual; None if
+        the model does not know. `std` heeds it.
     """
 
     depth: Tensor
@@ -158,6 +160,7 @@ class DepthPrediction:
     camera: Camera
     stamp_ns: int = 0
     frame_id: str = ''
+    novelty: float | None = None
 
     def __post_init__(self) -> None:
         expected = (self.camera.height, self.camera.width)

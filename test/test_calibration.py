@@ -9,7 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from metric_depth_ros.calibration import Calibration, disagreement, edges, fit_calibration, spread
+from metric_depth_ros.calibration import (
+    Calibration,
+    disagreement,
+    edges,
+    fit_calibration,
+    fit_novelty_powers,
+    spread,
+)
 from metric_depth_ros.errors import MetricDepthError
 from metric_depth_ros.types import CoarseDepth
 
@@ -206,3 +213,46 @@ def test_fit_leaves_a_coarse_depth_that_says_nothing() -> None:
     fitted = fit_calibration(depth, spread, torch.zeros_like(depth), truth, differs)
     assert fitted.std_scale == pytest.approx(1.0, rel=0.1)
     assert fitted.std_coarse < 0.15
+
+
+def test_novelty_widens_what_is_new_and_narrows_nothing() -> None:
+    calibration = Calibration(novelty_picture=2.0, novelty_features=0.5)
+    assert calibration.heeds_novelty
+    assert not Calibration().heeds_novelty
+    assert calibration.widening(None) == 1
+    assert calibration.widening(torch.tensor([0.3, 0.9])) == 1
+    assert calibration.widening(torch.tensor([3.0, 4.0])) == pytest.approx(9 * 2)
+    depth, samples = torch.full((3, 3), 2.0), torch.tensor([1.0, 2.0, 3.0])[:, None, None]
+    samples = samples.expand(3, 3, 3)
+    new = torch.tensor([3.0, 4.0])
+    for count in (1, 3):
+        usual = calibration.std(depth, samples[:count])
+        torch.testing.assert_close(
+            calibration.std(depth, samples[:count], novelty=new), 18 * usual
+        )
+
+
+def test_the_powers_of_novelty_are_found() -> None:
+    generator = torch.Generator().manual_seed(3)
+    novelty = torch.exp(torch.randn(4000, 2, generator=generator))
+    grown = novelty.clamp(min=1)
+    noise = torch.exp(0.5 * torch.randn(4000, generator=generator))
+    sigmas = 0.7 * grown[:, 0] ** 1.5 * grown[:, 1] ** 0.4 * noise
+    sigmas[5] = torch.nan  # a frame without truth
+    assert fit_novelty_powers(novelty, sigmas) == pytest.approx((1.5, 0.4), abs=0.06)
+    # What makes errors smaller is no reason for a narrower bar.
+    picture, features = fit_novelty_powers(novelty, grown[:, 0] ** 1.5 / grown[:, 1])
+    assert picture == pytest.approx(1.5, abs=0.1)
+    assert features == 0
+    assert fit_novelty_powers(torch.ones(9, 2), torch.rand(9) + 1) == (0, 0)
+
+
+def test_a_known_widening_is_not_fitted_again() -> None:
+    generator = torch.Generator().manual_seed(4)
+    depth = 1 + 9 * torch.rand(30_000, generator=generator)
+    widening = torch.where(torch.rand(30_000, generator=generator) < 0.3, 4.0, 1.0)
+    truth = depth + 0.1 * depth * widening * torch.randn(30_000, generator=generator)
+    nothing = torch.zeros_like(depth)
+    fitted = fit_calibration(depth, 0.01 * depth, nothing, truth, widening=widening)
+    usual = fitted.of_spread(depth[None, :1], 0.01 * depth[None, :1])
+    torch.testing.assert_close(usual, 0.1 * depth[None, :1], rtol=0.1, atol=0)

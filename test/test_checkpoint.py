@@ -16,6 +16,7 @@ from metric_depth_ros.calibration import Calibration
 from metric_depth_ros.checkpoint import Card, CheckpointError
 from metric_depth_ros.layouts import card
 from metric_depth_ros.methods.grin import Grin, GrinConfig
+from metric_depth_ros.novelty import Novelty, fit_gaussian
 
 CARD = Card('tiny', 'Apache-2.0', 'a test', Calibration(2.0, 0.03, 0.4), '# tiny\n')
 
@@ -187,3 +188,67 @@ def test_models_lists_presets_and_shipped_checkpoints() -> None:
     weights = Path(shipped.checkpoint) / 'model.safetensors'
     assert weights.stat().st_size < 25e6
     assert shipped.parameters == sum(v.numel() for v in load_file(weights).values())
+
+
+def with_novelty(folder: Path) -> Card:
+    """A checkpoint saved with a novelty that its calibration heeds."""
+    generator = torch.Generator().manual_seed(0)
+    novelty = Novelty(
+        fit_gaussian(torch.randn(50, 7, generator=generator)),
+        fit_gaussian(torch.randn(50, 16, generator=generator)),
+    )
+    heeding = dataclasses.replace(CARD.calibration, novelty_picture=1.0)
+    wise = dataclasses.replace(CARD, calibration=heeding, novelty=novelty)
+    checkpoint.save(folder, Grin(GrinConfig.tiny()), wise)
+    return wise
+
+
+def test_what_is_usual_comes_back(folder: Path) -> None:
+    wise = with_novelty(folder)
+    loaded = checkpoint.load(folder).card
+    assert loaded.calibration == wise.calibration
+    for name in ('picture', 'features'):
+        mine, theirs = getattr(wise.novelty, name), getattr(loaded.novelty, name)
+        assert torch.equal(mine.mean, theirs.mean)
+        assert torch.equal(mine.whitening, theirs.whitening)
+    alone = Novelty(wise.novelty.picture)
+    checkpoint.save(folder, Grin(GrinConfig.tiny()), dataclasses.replace(wise, novelty=alone))
+    assert checkpoint.load(folder).card.novelty.features is None
+    checkpoint.save(folder, Grin(GrinConfig.tiny()), CARD)  # an older kind of model
+    assert checkpoint.load(folder).card.novelty is None
+    assert not (folder / 'novelty.safetensors').exists()
+
+
+def test_a_calibration_that_heeds_novelty_needs_its_file(folder: Path) -> None:
+    with_novelty(folder)
+    (folder / 'novelty.safetensors').unlink()
+    with pytest.raises(CheckpointError, match='which its calibration asks for'):
+        checkpoint.load(folder)
+
+
+@pytest.mark.parametrize(
+    ('key', 'value', 'message'),
+    [
+        ('picture.mean', None, r'lacks picture\.mean'),
+        ('features.whitening', None, r'lacks features\.whitening'),
+        ('more', torch.zeros(2), 'has unknown more'),
+        ('features.whitening', torch.zeros(3, 3), 'whitening is torch.float32 of shape'),
+        ('picture.mean', torch.full((7,), torch.nan), 'mean holds numbers that are not finite'),
+        ('picture.mean', torch.zeros(7, dtype=torch.int32), 'mean is torch.int32'),
+    ],
+)
+def test_malformed_novelty(folder: Path, key: str, value: object, message: str) -> None:
+    with_novelty(folder)
+    path = folder / 'novelty.safetensors'
+    tensors = load_file(path)
+    if value is None:
+        del tensors[key]
+    else:
+        tensors[key] = value
+    save_file(tensors, path)
+    with pytest.raises(CheckpointError, match=message) as caught:
+        checkpoint.load(folder)
+    assert 'novelty.safetensors' in str(caught.value)
+    path.write_bytes(b'\x80\x04pickle')
+    with pytest.raises(CheckpointError, match='is not a safetensors file'):
+        checkpoint.load(folder)

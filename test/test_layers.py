@@ -20,7 +20,7 @@ FLOORS = (
     {'errors'},
     {'types'},
     {'alignment', 'depth_codec', 'geometry', 'rigid'},
-    {'calibration', 'looks', 'public_models', 'messages', 'nn', 'targets'},
+    {'calibration', 'looks', 'novelty', 'public_models', 'messages', 'nn', 'targets'},
     {'bags', 'methods'},
     {'catalogue', 'layouts', 'precision'},
     {'checkpoint'},

@@ -11,11 +11,13 @@ from torch import Tensor, nn
 from metric_depth_ros import geometry
 from metric_depth_ros.calibration import Calibration
 from metric_depth_ros.methods.grin import Grin, GrinConfig
+from metric_depth_ros.novelty import Novelty, fit_gaussian, picture
 from metric_depth_ros.predictor import Predictor, find_device, middle
 from metric_depth_ros.targets import Box, TargetsError
 from metric_depth_ros.types import Camera, Conditioning, Frame, MetricDepthError
 
 CAMERA = Camera(300, 310, 157.0, 122.0, 320, 240)
+VIEW = geometry.resize_camera(CAMERA, 64, 48)
 NORMAL = torch.tensor([0.1, -0.25, 1.0])  # of the plane that PlaneMethod sees
 
 
@@ -114,6 +116,23 @@ def test_depth_is_the_median_and_std_the_calibrated_spread() -> None:
     torch.testing.assert_close(
         inner(prediction.std), depth * 2 * 0.01 * 2.5**0.5, rtol=2e-3, atol=0
     )
+
+
+def test_the_error_bar_is_wider_where_the_view_is_new_and_the_prediction_says_so() -> None:
+    usual = [picture(Predictor(PlaneMethod(), device='cpu').condition(frame(CAMERA, k), VIEW))
+             for k in range(60)]  # fmt: skip
+    novelty = Novelty(fit_gaussian(torch.stack(usual)))
+    heeding = Calibration(std_scale=2.0, novelty_picture=0.5)
+    plain = Predictor(PlaneMethod(), device='cpu', calibration=heeding)
+    wise = Predictor(PlaneMethod(), device='cpu', calibration=heeding, novelty=novelty)
+    assert plain(frame(CAMERA)).novelty is None
+    known = wise(frame(CAMERA, 99))
+    assert known.novelty < 2
+    black = replace(frame(CAMERA), image=torch.zeros(240, 320, 3, dtype=torch.uint8))
+    new = wise(black)
+    assert new.novelty > 4
+    assert torch.equal(new.depth, plain(black).depth)
+    torch.testing.assert_close(new.std, plain(black).std * new.novelty**0.5)
 
 
 def test_middle_of_an_even_number_and_of_infinities() -> None:

@@ -68,13 +68,23 @@ def fit_error_bar(
         raise ErrorBarError(
             f'{len(drawn)} frames with true depth, expected {_FEWEST_FRAMES} or more{why}'
         )
-    depth, widths, edge, truth, differs = torch.cat([f.pixels for f in drawn[::2]], dim=1)
-    refines = predictor.coarse is not None
-    calibration = fit_calibration(depth, widths, edge, truth, differs if refines else None)
+    depth, widths, edge, truth, differs, widening = torch.cat(
+        [f.pixels for f in drawn[::2]], dim=1
+    )
+    refines, before = predictor.coarse is not None, predictor.calibration
+    calibration = fit_calibration(
+        depth, widths, edge, truth, differs if refines else None, widening=widening
+    )
+    # How errors grow with novelty, frames of one kind do not tell: that stays.
+    calibration = replace(
+        calibration,
+        novelty_picture=before.novelty_picture,
+        novelty_features=before.novelty_features,
+    )
     judged = drawn[1::2]
     return ErrorBarFit(
         calibration,
-        _judge(predictor.calibration, judged),
+        _judge(before, judged),
         _judge(calibration, judged),
         len(drawn) - len(judged),
         len(judged),
@@ -94,8 +104,10 @@ def save_calibrated(
 class _Drawn:
     """What the fit needs of a frame.
 
-    pixels: (5, n) depth, spread, edge, truth and disagreement of some pixels of the image.
+    pixels: (6, n) depth, spread, edge, truth, disagreement and widening of some pixels of the
+        image.
     depth, spread, differs: (h, w) at the size the model works at. at: (n, 2) pixels of it.
+    novelty: (2,); None if the model does not know.
     """
 
     pixels: Tensor
@@ -103,6 +115,7 @@ class _Drawn:
     spread: Tensor
     differs: Tensor
     at: Tensor
+    novelty: Tensor | None
 
 
 def _usable(
@@ -139,15 +152,17 @@ def _draw(predictor: Predictor, sample: Sample, generator: torch.Generator) -> _
     carried, width = geometry.resample_depth(depth, widths, at)
     _, edge = geometry.resample_depth(depth, edges(depth), at)
     _, difference = geometry.resample_depth(depth, differs, at)
-    pixels = torch.stack((carried, width, edge, truth, difference))
+    novelty = predictor.novelty_of(conditioning)
+    widening = torch.full_like(carried, predictor.calibration.widening(novelty))
+    pixels = torch.stack((carried, width, edge, truth, difference, widening))
     usable = torch.isfinite(pixels).all(0)
-    return _Drawn(pixels[:, usable], depth, widths, differs, at[usable])
+    return _Drawn(pixels[:, usable], depth, widths, differs, at[usable], novelty)
 
 
 def _judge(calibration: Calibration, frames: Sequence[_Drawn]) -> UncertaintyScores:
     stds = []
     for frame in frames:
-        std = calibration.of_spread(frame.depth, frame.spread, frame.differs)
+        std = calibration.of_spread(frame.depth, frame.spread, frame.differs, frame.novelty)
         stds.append(geometry.resample_depth(frame.depth, std, frame.at)[1])
     pixels = torch.cat([frame.pixels for frame in frames], dim=1)
     std = torch.cat(stds)

@@ -11,24 +11,26 @@ import dataclasses
 import json
 import shutil
 import tempfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..calibration import Calibration
 from ..errors import MetricDepthError
 from ..methods import METHODS
+from ..novelty import Gaussian, Novelty
 from ..types import DepthMethod
 
 FORMAT = 1
 CONFIG, WEIGHTS, README = 'config.json', 'model.safetensors', 'README.md'
 CARD = 'metric_depth.json'  # what config.json is to us, in a layout where that is another's
+NOVELTY = 'novelty.safetensors'  # of Card.novelty; no file where that is None
 
 
 class CheckpointError(MetricDepthError):
@@ -40,6 +42,7 @@ class Card:
     """What config.json says of a model beside its architecture.
 
     readme: the text of README.md, the model card a person reads.
+    novelty: what is usual to the model; None if that was never fitted.
     """
 
     name: str
@@ -47,6 +50,7 @@ class Card:
     source: str
     calibration: Calibration = field(default_factory=Calibration)
     readme: str = ''
+    novelty: Novelty | None = None
 
 
 @dataclass(frozen=True)
@@ -58,17 +62,24 @@ class Checkpoint:
 
 
 @contextlib.contextmanager
-def replacing(folder: Path) -> Iterator[Path]:
-    """A new folder to write into; its files replace those of `folder` only once all are there."""
+def replacing(folder: Path, *, may_lack: Sequence[str] = ()) -> Iterator[Path]:
+    """A new folder to write into; its files replace those of `folder` only once all are there.
+
+    Args:
+        may_lack: files that go from `folder` if the new one has none of that name.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f'.{folder.name}-') as name:
         yield Path(name)
+        gone = [file for file in may_lack if not (Path(name) / file).is_file()]
         for path in sorted(Path(name).rglob('*')):
             if path.is_file():
                 shutil.copymode(__file__, path)  # safetensors writes for the owner alone
                 place = folder / path.relative_to(name)
                 place.parent.mkdir(parents=True, exist_ok=True)
                 path.replace(place)
+        for left_over in gone:
+            (folder / left_over).unlink(missing_ok=True)
 
 
 def about(method: DepthMethod, card: Card) -> dict[str, Any]:
@@ -103,8 +114,53 @@ def read_card(path: Path) -> tuple[str, Any, Card]:
         raw['source'],
         calibration,
         readme.read_text() if readme.is_file() else '',
+        read_novelty(path.parent, calibration),
     )
     return raw['method'], raw['architecture'], card
+
+
+def write_novelty(folder: Path, novelty: Novelty | None) -> None:
+    """Nothing if there is none."""
+    if novelty is None:
+        return
+    tensors = {}
+    for kind in dataclasses.fields(Novelty):
+        gaussian = getattr(novelty, kind.name)
+        if gaussian is not None:
+            tensors[f'{kind.name}.mean'] = gaussian.mean.contiguous()
+            tensors[f'{kind.name}.whitening'] = gaussian.whitening.contiguous()
+    save_file(tensors, folder / NOVELTY)
+
+
+def read_novelty(folder: Path, calibration: Calibration) -> Novelty | None:
+    """What is usual to the model in `folder`; None if nobody has fitted that.
+
+    Raises:
+        CheckpointError: the calibration asks for what is not there, or the file is malformed.
+    """
+    path = folder / NOVELTY
+    if not path.is_file():
+        if calibration.heeds_novelty:
+            raise CheckpointError(
+                f'checkpoint {folder} has no {NOVELTY}, which its calibration asks for: copy all '
+                f'of the checkpoint'
+            )
+        return None
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f'{path} is not a safetensors file: {error}') from None
+    kinds = [f.name for f in dataclasses.fields(Novelty)]
+    kinds = [kind for kind in kinds if kind == 'picture' or f'{kind}.mean' in tensors]
+    check_keys(
+        tensors, {f'{kind}.{part}' for kind in kinds for part in ('mean', 'whitening')}, path
+    )
+    try:
+        return Novelty(
+            **{k: Gaussian(tensors[f'{k}.mean'], tensors[f'{k}.whitening']) for k in kinds}
+        )
+    except MetricDepthError as error:
+        raise CheckpointError(f'{path}: {error}') from None
 
 
 def read_json(path: Path) -> Any:

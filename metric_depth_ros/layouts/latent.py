@@ -6,7 +6,7 @@ Beside the public parts lie
     metric_depth.safetensors    what the method has beside the parts: every tensor of its
                                 state_dict that no part holds, but for those of the modules that
                                 it says are for TRAINING_ONLY; no file if there is none
-    README.md
+    README.md, novelty.safetensors
 so that diffusers opens the parts, whatever a method adds to them. A folder without
 metric_depth.json, as Marigold is published, opens as MetricGold.
 """
@@ -27,6 +27,7 @@ from ..nn import latent_folder
 from .card import (
     CARD,
     CONFIG,
+    NOVELTY,
     README,
     WEIGHTS,
     Card,
@@ -39,6 +40,7 @@ from .card import (
     method_name,
     read_card,
     replacing,
+    write_novelty,
 )
 
 EXTRA = 'metric_depth.safetensors'
@@ -58,14 +60,13 @@ def save(folder: Path, method: Any, card: Card) -> None:
     config = about(method, card)
     del config['architecture']['latent']
     extra = _extra(method)
-    with replacing(folder) as new:
+    with replacing(folder, may_lack=[EXTRA, NOVELTY]) as new:
         latent_folder.save(new, method.latent, metric=method.metric)
         (new / CARD).write_text(json.dumps(config, indent=2) + '\n')
         (new / README).write_text(card.readme)
+        write_novelty(new, card.novelty)
         if extra:
             save_file({k: v.cpu().contiguous() for k, v in extra.items()}, new / EXTRA)
-    if not extra:
-        (folder / EXTRA).unlink(missing_ok=True)  # of another method that was saved here before
 
 
 def load(folder: Path) -> Checkpoint:

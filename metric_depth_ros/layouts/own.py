@@ -1,4 +1,4 @@
-"""Our own layout: config.json, model.safetensors and README.md.
+"""Our own layout: config.json, model.safetensors, README.md and perhaps novelty.safetensors.
 
 config.json:
     {"format": 1, "name": ..., "method": a name of METHODS, "licence": ..., "source": ...,
@@ -20,6 +20,7 @@ from ..types import DepthMethod
 from .card import (
     CARD,
     CONFIG,
+    NOVELTY,
     README,
     WEIGHTS,
     Card,
@@ -30,6 +31,7 @@ from .card import (
     load_tensors,
     read_card,
     replacing,
+    write_novelty,
 )
 from .latent import is_latent
 
@@ -37,9 +39,10 @@ from .latent import is_latent
 def save(folder: Path, method: DepthMethod, card: Card) -> None:
     """Write a checkpoint."""
     weights = method.state_dict()  # type: ignore[attr-defined]
-    with replacing(folder) as new:
+    with replacing(folder, may_lack=[NOVELTY]) as new:
         (new / CONFIG).write_text(json.dumps(about(method, card), indent=2) + '\n')
         (new / README).write_text(card.readme)
+        write_novelty(new, card.novelty)
         save_file({k: v.cpu().contiguous() for k, v in weights.items()}, new / WEIGHTS)
 
 

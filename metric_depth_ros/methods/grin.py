@@ -385,6 +385,13 @@ class Grin(nn.Module):
             return None
         return torch.where(valid, self._z_depth(code[0], rays[2]), torch.nan)
 
+    @torch.no_grad()
+    def features(self, conditioning: Conditioning) -> Tensor:
+        """(global_width,) mean of the encoder's merged features over the valid pixels."""
+        image, rays, valid = conditioning.image, conditioning.rays, conditioning.valid
+        scene = self.encode(image[None], rays[None], valid[None])
+        return scene.merged[0].flatten(1)[:, scene.global_valid[0]].mean(1)
+
     def _cells(
         self, scene: Scene, generator: torch.Generator
     ) -> tuple[Tensor | None, Tensor | None]:

@@ -63,6 +63,7 @@ class DepthNode(WorkerNode[Parameters]):
         self._outputs: Outputs | None = None
         self._inbox: Inbox | None = None
         self._inputs: list[Subscription] = []
+        self._novelty: float | None = None
         self._image_topic = self._camera_info_topic = ''
 
     # The way of one frame
@@ -101,6 +102,7 @@ class DepthNode(WorkerNode[Parameters]):
         predictor.num_steps = chosen.steps or None
         predictor.seed = chosen.seed
         prediction = select(predictor(frame), chosen)
+        self._novelty = prediction.novelty
         outputs.publish(prediction, frame, delivery, chosen)
         if self.on_prediction is not None:
             self.on_prediction(frame, prediction)
@@ -144,6 +146,7 @@ class DepthNode(WorkerNode[Parameters]):
             device=str(predictor.device) if predictor else self.parameters.device,
             model=predictor.name if predictor else self.parameters.model,
             state='inactive' if self.worker is None else 'active',
+            novelty='' if self._novelty is None else f'{self._novelty:.2f}',
             image_publishers=self._count_publishers(self._image_topic),
             camera_info_publishers=self._count_publishers(self._camera_info_topic),
         )
@@ -181,6 +184,7 @@ class DepthNode(WorkerNode[Parameters]):
         else:
             image_type, topic = Image, 'image'
         self.health = Health()
+        self._novelty = None
         self._inbox = Inbox()
         images = self.create_subscription(image_type, topic, self._receive_image, qos)
         infos = self.create_subscription(CameraInfo, 'camera_info', self._receive_camera_info, qos)

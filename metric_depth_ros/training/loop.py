@@ -15,6 +15,7 @@ stopped and resumed takes the same steps as one that was not.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -29,6 +30,7 @@ from ..errors import MetricDepthError
 from ..methods import METHODS
 from .beginning import initial_method
 from .board import Board
+from .calibrating import calibrate
 from .coarse import MakeCoarse, make_coarse
 from .curve import Curve
 from .data import FramePool
@@ -38,7 +40,7 @@ from .model_card import model_card
 from .recipe import Recipe, Source
 from .run import Run, learning_rate
 from .sources import fill_pool, pool_name
-from .validation import HeldOutFrame, calibrate, validate
+from .validation import HeldOutFrame, validate
 from .workers import Workers, joined
 
 JUDGED_FRAMES = 128
@@ -186,12 +188,14 @@ def _finish(
     """Calibrate the averaged weights and write them, with their card, to out/checkpoint."""
     best: Any = run.average.module.eval()
     show(Progress('calibrate', 0, 1))
-    calibration, scores, frames = calibrate(best, heldout, seed=recipe.seed, coarse=coarse)
-    judged = _judged(recipe, frames[:JUDGED_FRAMES])
+    made = calibrate(
+        best, heldout, seed=recipe.seed, coarse=coarse, augmentation=recipe.augmentation
+    )
+    judged = _judged(recipe, made.frames[:JUDGED_FRAMES])
     show(Progress('calibrate', 1, 1))
-    card = Card(recipe.name, recipe.licence, recipe.source, calibration)
-    readme = model_card(recipe, best, card, scores, judged, curve.lines())
-    save(out / 'checkpoint', best, Card(card.name, card.licence, card.source, calibration, readme))
+    card = Card(recipe.name, recipe.licence, recipe.source, made.calibration, novelty=made.novelty)
+    readme = model_card(recipe, best, card, made.report, judged, curve.lines())
+    save(out / 'checkpoint', best, dataclasses.replace(card, readme=readme))
 
 
 def _judged(recipe: Recipe, frames: Sequence[HeldOutFrame]) -> dict[str, SetScores]:

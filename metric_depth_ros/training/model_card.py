@@ -148,7 +148,31 @@ def error_bar(card: Card, report: HeldOutReport) -> str:
 |---|---|
 {confident}
 
-{calibration_text(card.calibration)}, fitted on other held-out frames than these."""
+{calibration_text(card.calibration)}, fitted on other held-out frames than these.
+
+{spoiled(report)}"""
+
+
+def spoiled(report: HeldOutReport) -> str:
+    """The error bar on frames that the model does not know what to make of."""
+    if report.spoiled is None or report.spoiled_unheeded is None:
+        return ''
+    rows = (
+        ('share of errors within one sigma', 'coverage_1'),
+        ('share of errors within two sigma', 'coverage_2'),
+        ('rank correlation with the absolute error', 'spearman'),
+    )
+    lines = '\n'.join(
+        f'| {title} | {getattr(report.spoiled, name):.3f} '
+        f'| {getattr(report.spoiled_unheeded, name):.3f} |'
+        for title, name in rows
+    )
+    return f"""On held-out frames spoiled by noise, a veil or blur, or hung upside down,
+with their truth as before:
+
+| | std | if it did not heed novelty |
+|---|---|---|
+{lines}"""
 
 
 def calibration_text(calibration: Calibration) -> str:
@@ -161,7 +185,9 @@ def calibration_text(calibration: Calibration) -> str:
         f'Calibration: std = hypot({calibration.std_scale:.3f} x spread, '
         f'{calibration.std_floor:.3f} x depth)\nx a factor of the range ({factors})\n'
         f'x (1 + e / 0.01) ** {calibration.edge_power:.2f}, where e is the logarithm of farthest '
-        f'over nearest\namong a pixel and its neighbours'
+        f'over nearest\namong a pixel and its neighbours\n'
+        f'x novelty of the picture ** {calibration.novelty_picture:.2f} x novelty of the features '
+        f'** {calibration.novelty_features:.2f},\nwhere those are above 1, as usual'
     )
 
 

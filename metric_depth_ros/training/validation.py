@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..calibration import Calibration, disagreement, edges, fit_calibration, spread
+from ..calibration import Calibration, disagreement, spread
 from ..evaluation.metrics import (
     PLAIN,
     Scores,
@@ -25,11 +25,13 @@ from ..evaluation.metrics import (
     row_means,
     score_uncertainty,
 )
+from ..novelty import Novelty
 from ..predictor import combined
 from ..types import Conditioning, DepthMethod
 from .coarse import MakeCoarse
 from .data import FramePool
 from .schedule import seed_of
+from .spoil import spoil
 
 NUM_SAMPLES = 4
 CURVE_FRAMES = 32
@@ -73,6 +75,8 @@ class HeldOutReport:
     regression: of the method's regression head alone; None if it has none.
     by_fov: frames, in thirds. by_lens: frames. by_place: frames indoors and outdoors.
     by_range: pixels of all frames, by their true depth.
+    spoiled, spoiled_unheeded: of the error bar on frames that were spoiled, see spoil.py, and of
+        one that does not heed their novelty; None if there were none.
     """
 
     frames: int
@@ -85,6 +89,8 @@ class HeldOutReport:
     by_place: tuple[Part, ...]
     by_range: tuple[Part, ...]
     uncertainty: UncertaintyScores
+    spoiled: UncertaintyScores | None = None
+    spoiled_unheeded: UncertaintyScores | None = None
 
 
 @dataclass(frozen=True)
@@ -95,7 +101,7 @@ class HeldOutFrame:
     coarse: (h, w) metres that were refined; None if the method refines none, or no metres.
     disagreement: (h, w) metres, with the coarse depth; None if the method refines none.
     fov_deg: horizontal field of view. lens: 'pinhole', 'distorted' or 'fisheye'.
-    outdoor: see looks_outdoors.
+    outdoor: see looks_outdoors. novelty: (2,), of Novelty.of; None for none.
     """
 
     depth: Tensor
@@ -107,6 +113,7 @@ class HeldOutFrame:
     outdoor: bool
     coarse: Tensor | None = None
     disagreement: Tensor | None = None
+    novelty: Tensor | None = None
 
 
 def predict(
@@ -118,6 +125,8 @@ def predict(
     share: float = 1.0,
     num_samples: int = NUM_SAMPLES,
     coarse: MakeCoarse | None = None,
+    novelty: Novelty | None = None,
+    spoiled: bool = False,
 ) -> Iterator[HeldOutFrame]:
     """The frames `index` of the pool, predicted one by one where the method's weights are.
 
@@ -125,17 +134,22 @@ def predict(
         share: of the pixels, chosen at random; the others have no depth. Ignored by methods that
             predict whole images only.
         coarse: what a refiner refines, see make_coarse.
+        novelty: what is usual to the method.
+        spoiled: the images are, see spoil.py.
     """
     device = next(method.parameters()).device  # type: ignore[attr-defined]
     targets: Tensor | None = None
     for i in index:
         batch = pool.batch([i], device=device)
+        if spoiled:
+            of_frame = torch.Generator().manual_seed(seed_of(seed, 'spoil', i))
+            batch = replace(batch, image=spoil(batch.image[0], of_frame)[None])
         given = None
         if coarse is not None:
             of_frame = torch.Generator().manual_seed(seed_of(seed, 'coarse', i))
             said = coarse(batch, of_frame)
             given = replace(said, values=said.values[0])
-        conditioning = _fitting(
+        conditioning = fitting(
             Conditioning(batch.image[0], batch.rays[0], batch.inside[0], given), method.multiple_of
         )
         generator = torch.Generator(device).manual_seed(seed)
@@ -160,10 +174,11 @@ def predict(
             fov_deg=field_of_view_deg(batch.rays[0]),
             lens=lens_name(batch.rays[0]),
             outdoor=looks_outdoors(batch.ray_distance[0], batch.inside[0]),
+            novelty=None if novelty is None else novelty.of(method, conditioning),
         )
 
 
-def _fitting(conditioning: Conditioning, multiple_of: int) -> Conditioning:
+def fitting(conditioning: Conditioning, multiple_of: int) -> Conditioning:
     """With pixels that are not valid on the right and below, as many as the method needs."""
     h, w = conditioning.valid.shape
     border = (0, -w % multiple_of, 0, -h % multiple_of)
@@ -207,39 +222,23 @@ def validate(
     return values
 
 
-def calibrate(
-    method: DepthMethod, pool: FramePool, *, seed: int, coarse: MakeCoarse | None = None
-) -> tuple[Calibration, HeldOutReport, list[HeldOutFrame]]:
-    """Fit the error bar on every other frame of the pool and judge everything on the rest.
-
-    Those are returned, too, for what else is to be said of them.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    pixels = []
-    for frame in predict(method, pool, range(0, len(pool), 2), seed=seed, coarse=coarse):
-        differs = [] if frame.disagreement is None else [frame.disagreement]
-        values = [frame.spread, edges(frame.depth), *differs]
-        pixels.append(_pixels(frame, values, generator))
-    depth, widths, edge, *rest, truth = torch.cat(pixels, dim=1)
-    calibration = fit_calibration(depth, widths, edge, truth, *rest)
-    frames = list(predict(method, pool, range(1, len(pool), 2), seed=seed, coarse=coarse))
-    return calibration, report(frames, calibration, generator), frames
-
-
 def report(
-    frames: Sequence[HeldOutFrame], calibration: Calibration, generator: torch.Generator
+    frames: Sequence[HeldOutFrame],
+    calibration: Calibration,
+    generator: torch.Generator,
+    *,
+    spoiled: Sequence[HeldOutFrame] = (),
 ) -> HeldOutReport:
     """Everything about those of `frames` that have any truth, at least one.
 
     Args:
         generator: chooses the pixels that the error bar is judged on.
+        spoiled: other frames, whose images were.
     """
     frames = [frame for frame in frames if _has_truth(frame.truth)]
     truths = [frame.truth for frame in frames]
     constant, rows = best_constant(truths), row_means(truths)
     regressions = [(f.regression, f.truth) for f in frames if f.regression is not None]
-    stds = [calibration.of_spread(f.depth, f.spread, f.disagreement) for f in frames]
-    pixels = [_pixels(f, [std], generator) for f, std in zip(frames, stds, strict=True)]
     thirds = torch.tensor([f.fov_deg for f in frames]).quantile(torch.tensor([1 / 3, 2 / 3]))
     low, high = thirds.tolist()
     return HeldOutReport(
@@ -263,8 +262,24 @@ def report(
             *_part('outdoor', frames, lambda f: f.outdoor),
         ),
         by_range=_by_range(frames),
-        uncertainty=score_uncertainty(*torch.cat(pixels, dim=1)),
+        uncertainty=_uncertainty(frames, calibration, generator),
+        spoiled=_uncertainty(spoiled, calibration, generator) if spoiled else None,
+        spoiled_unheeded=(
+            _uncertainty([replace(f, novelty=None) for f in spoiled], calibration, generator)
+            if spoiled
+            else None
+        ),
     )
+
+
+def _uncertainty(
+    frames: Sequence[HeldOutFrame], calibration: Calibration, generator: torch.Generator
+) -> UncertaintyScores:
+    pixels = []
+    for f in frames:
+        std = calibration.of_spread(f.depth, f.spread, f.disagreement, f.novelty)
+        pixels.append(some_pixels(f, [std], generator))
+    return score_uncertainty(*torch.cat(pixels, dim=1))
 
 
 def looks_outdoors(ray_distance: Tensor, inside: Tensor) -> bool:
@@ -344,7 +359,9 @@ def _by_range(frames: Sequence[HeldOutFrame]) -> tuple[Part, ...]:
     return tuple(parts)
 
 
-def _pixels(frame: HeldOutFrame, values: Sequence[Tensor], generator: torch.Generator) -> Tensor:
+def some_pixels(
+    frame: HeldOutFrame, values: Sequence[Tensor], generator: torch.Generator
+) -> Tensor:
     """(2 + len(values), n) depth, values and truth of a random few pixels that have them all."""
     truth = frame.truth.where(PLAIN.valid(frame.truth), torch.nan)
     stacked = torch.stack((frame.depth, *values, truth)).flatten(1)

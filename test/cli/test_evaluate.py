@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from metric_depth_ros.cli.evaluate import BENCHMARK_NAMES, PROTOCOL_NAMES
 from metric_depth_ros.cli.main import main
 from metric_depth_ros.evaluation.protocols import BENCHMARKS, PROTOCOLS
 from metric_depth_ros.methods.grin import Grin, GrinConfig
+from metric_depth_ros.novelty import Novelty, fit_gaussian
 from metric_depth_ros.types import Camera
 
 from ..bags.conftest import BagMaker, Layout, write_camera
@@ -114,6 +116,22 @@ def test_the_error_bar_is_fitted_and_kept(
     assert new.card.name == old.card.name
     for name, tensor in old.method.state_dict().items():
         assert torch.equal(tensor, new.method.state_dict()[name])
+
+
+def test_a_fitted_error_bar_still_heeds_novelty(model: Path, tmp_path: Path) -> None:
+    old = checkpoint.load(model)
+    generator = torch.Generator().manual_seed(0)
+    novelty = Novelty(fit_gaussian(torch.rand(50, 7, generator=generator)))
+    heeding = replace(old.card.calibration, novelty_picture=0.7)
+    wise, fitted = tmp_path / 'wise', tmp_path / 'fitted'
+    checkpoint.save(wise, old.method, replace(old.card, calibration=heeding, novelty=novelty))
+    manifest = write_manifest(tmp_path / 'data', 4)
+    command = ['evaluate', '--data', str(manifest), '--model', str(wise), '--samples', '2']
+    assert main([*command, '--fit-calibration', str(fitted)]) == 0
+    card = checkpoint.load(fitted).card
+    assert card.calibration.novelty_picture == 0.7
+    assert card.calibration.std_scale != heeding.std_scale
+    assert torch.equal(card.novelty.picture.mean, novelty.picture.mean)
 
 
 def test_the_error_bar_of_a_refiner_has_a_part_for_its_coarse_depth(

@@ -174,6 +174,7 @@ def test_diagnostics_say_what_runs_where_and_how_fast(make_rig):
     assert 0 < float(status['cpu_s']) < 60
     assert status['image_publishers'] == status['camera_info_publishers'] == '1'
     assert status['last_warning'] == ''
+    assert status['novelty'] == ''  # this model does not know
 
 
 def test_what_the_predictor_throws_costs_one_frame(make_rig, monkeypatch):

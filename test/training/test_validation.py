@@ -12,11 +12,11 @@ from torch import Tensor
 from metric_depth_ros import geometry
 from metric_depth_ros.calibration import Calibration
 from metric_depth_ros.checkpoint import Card
+from metric_depth_ros.training.calibrating import calibrate
 from metric_depth_ros.training.data import FramePool, write_shard
 from metric_depth_ros.training.model_card import accuracy, curve_table, error_bar
 from metric_depth_ros.training.validation import (
     HeldOutFrame,
-    calibrate,
     field_of_view_deg,
     lens_deviation,
     lens_name,
@@ -235,7 +235,8 @@ def test_the_error_bar_of_a_refiner_knows_where_it_leaves_the_coarse_depth(
         return CoarseDepth(5 * batch.rays[:, 2] * torch.exp(0.2 * noise))
 
     pool = pool_of(tmp_path / 'wall', 5.0, 12)
-    calibration, made, frames = calibrate(TwoThirds().eval(), pool, seed=0, coarse=coarse)
+    whole = calibrate(TwoThirds().eval(), pool, seed=0, coarse=coarse)
+    calibration, made, frames = whole.calibration, whole.report, whole.frames
     assert calibration.std_coarse > 0
     # what is left of the error is half of how far it went
     assert made.uncertainty.spearman > 0.8
@@ -246,9 +247,9 @@ def test_the_error_bar_of_a_refiner_knows_where_it_leaves_the_coarse_depth(
         went = (frame.depth - frame.coarse).abs()
         left = (frame.depth - frame.truth).abs()  # half of that
         torch.testing.assert_close(went, 2 * left, rtol=0.1, atol=0.01)
-    plain, blind, _ = calibrate(FourMetresDense().eval(), pool, seed=0)
-    assert plain.std_coarse == 0
-    assert blind.uncertainty.spearman < 0.5
+    blind = calibrate(FourMetresDense().eval(), pool, seed=0)
+    assert blind.calibration.std_coarse == 0
+    assert blind.report.uncertainty.spearman < 0.5
 
 
 class FourMetresDense(FourMetres):
