@@ -51,6 +51,9 @@ class Calibration:
     edge_power: the edge factor is (1 + e / 0.01) ** edge_power, with e of `edges`.
     novelty_picture, novelty_features: the widening is novelty ** power, of both kinds of novelty,
         where they are above 1; see novelty.py.
+    fitted_over: name of the coarse model whose depth was refined when this was fitted; '' if none
+        was, or what training made of the truth. Over another, errors are at least those of the
+        coarse depth, from which the metres come: see `over`.
 
     Raises:
         MetricDepthError: a number that is not finite or below 0, or lists that do not match.
@@ -65,6 +68,7 @@ class Calibration:
     std_coarse: float = field(default=0.0, metadata={'later': True})
     novelty_picture: float = field(default=0.0, metadata={'later': True})
     novelty_features: float = field(default=0.0, metadata={'later': True})
+    fitted_over: str = field(default='', metadata={'later': True})
 
     def __post_init__(self) -> None:
         numbers = {'std_scale': self.std_scale, 'std_floor': self.std_floor,
@@ -76,6 +80,8 @@ class Calibration:
         for name, value in numbers.items():
             if not isinstance(value, (int, float)) or not 0 <= value < math.inf:
                 raise MetricDepthError(f'{name} is {value!r}, expected a finite number from 0 on')
+        if not isinstance(self.fitted_over, str):
+            raise MetricDepthError(f'fitted_over is {self.fitted_over!r}, expected a name')
         depths = self.range_depths
         if len(depths) != len(self.range_factors) or not depths or depths[0] <= 0:
             raise MetricDepthError(
@@ -117,8 +123,10 @@ class Calibration:
         differs = disagreement(depth, coarse)
         if samples.shape[0] == 1:
             plain = torch.hypot(self.std_single * depth, self.std_coarse * differs)
-            return self.widening(novelty) * self._std(depth, plain)
-        return self.of_spread(depth, spread(depth, samples), differs, novelty)
+            std = self.widening(novelty) * self._std(depth, plain)
+        else:
+            std = self.of_spread(depth, spread(depth, samples), differs, novelty)
+        return self.over(std, coarse)
 
     def of_spread(
         self,
@@ -137,6 +145,12 @@ class Calibration:
         if disagreement is not None:
             plain = torch.hypot(plain, self.std_coarse * disagreement)
         return self.widening(novelty) * self._std(depth, plain)
+
+    def over(self, std: Tensor, coarse: CoarseDepth | None) -> Tensor:
+        """std (h, w), or that of the coarse depth where it is larger and was not fitted over."""
+        if coarse is None or coarse.std is None or coarse.model == self.fitted_over:
+            return std
+        return torch.where(std.isnan(), std, torch.fmax(std, coarse.std.to(std)))
 
     def widening(self, novelty: Tensor | None) -> float:
         """1 or more: of frames of novelty (2,), or of frames as usual if None."""
@@ -287,7 +301,7 @@ def fit_novelty_powers(novelty: Tensor, sigmas: Tensor) -> tuple[float, float]:
 
     Args:
         novelty: (F, 2), of frames both usual and not. sigmas: (F,) the error, in sigmas of an
-            error bar that does not heed novelty, that one_sigma of a frame's pixels stay below.
+            error bar that does not heed novelty, that 68 % of a frame's pixels stay below.
     """
     known = sigmas.isfinite() & (sigmas > 0)
     grown = novelty[known].double().clamp(min=1).log()

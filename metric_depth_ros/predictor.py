@@ -20,7 +20,7 @@ from torch import Tensor
 from . import checkpoint, geometry
 from .calibration import Calibration
 from .errors import MetricDepthError
-from .methods.coarse import Coarse
+from .methods.coarse import UNCALIBRATED, Coarse
 from .novelty import Novelty
 from .precision import AUTO, computing, convert, find_precision
 from .targets import Targets, TargetsError, target_mask
@@ -199,14 +199,19 @@ class Predictor:
     ) -> CoarseDepth:
         """What this model says of `frame`, for another method that looks through `view`."""
         own = self.view_camera(frame.camera)
-        values = combined(self.method, self.draw(self.condition(frame, own)))
+        conditioning = self.condition(frame, own)
+        samples = self.draw(conditioning)
+        values = combined(self.method, samples)
         pixels = geometry.view_pixels(own, view, device=self.device)
-        disparity = getattr(self.method, 'disparity', False)
-        if disparity:
+        if getattr(self.method, 'disparity', False):
             values = geometry.resample_values(values, pixels)
-        else:
-            values, _ = geometry.resample_depth(values, values, pixels)
-        return CoarseDepth(values.to(device), self.metric, disparity)
+            return CoarseDepth(values.to(device), self.metric, disparity=True, model=self.name)
+        std = self.calibration.std(values, samples, None, self.novelty_of(conditioning))
+        values, std = geometry.resample_depth(values, std, pixels)
+        known = self.metric and self.calibration not in (Calibration(), UNCALIBRATED)
+        return CoarseDepth(
+            values.to(device), self.metric, std=std.to(device) if known else None, model=self.name
+        )
 
 
 def _check_coarse(predictor: Predictor, coarse: Predictor | None) -> None:

@@ -114,11 +114,15 @@ class CoarseDepth:
 
     values: (h, w) float. Metres along z if `metric`; else known up to a scale and a shift alone,
         and then nearer is larger if `disparity`. NaN where there is no estimate.
+    std: (h, w) metres, one sigma; None if it is not metric, or its model's error bar never fitted.
+    model: its name.
     """
 
     values: Tensor
     metric: bool = True
     disparity: bool = False
+    std: Tensor | None = None
+    model: str = ''
 
 
 @dataclass(frozen=True)

@@ -215,6 +215,11 @@ def test_fit_leaves_a_coarse_depth_that_says_nothing() -> None:
     assert fitted.std_coarse < 0.15
 
 
+def test_a_name_that_is_none() -> None:
+    with pytest.raises(MetricDepthError, match='fitted_over is 3, expected a name'):
+        Calibration(fitted_over=3)  # type: ignore[arg-type]
+
+
 def test_novelty_widens_what_is_new_and_narrows_nothing() -> None:
     calibration = Calibration(novelty_picture=2.0, novelty_features=0.5)
     assert calibration.heeds_novelty

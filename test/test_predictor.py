@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from metric_depth_ros import geometry
 from metric_depth_ros.calibration import Calibration
+from metric_depth_ros.methods.coarse import UNCALIBRATED
 from metric_depth_ros.methods.grin import Grin, GrinConfig
 from metric_depth_ros.novelty import Novelty, fit_gaussian, picture
 from metric_depth_ros.predictor import Predictor, find_device, middle
@@ -280,3 +281,29 @@ def test_the_error_bar_of_a_refiner_counts_where_it_leaves_the_coarse_depth() ->
     # half of 5 % beside a depth of 102.5 %, twice
     expected = 2 * 0.025 / 1.025 * prediction.depth
     torch.testing.assert_close(inner(prediction.std), inner(expected), rtol=1e-3, atol=0)
+
+
+def test_a_refiner_is_no_surer_than_a_coarse_model_it_was_not_fitted_over() -> None:
+    fitted = Calibration(std_floor=0.3)  # of a plane without spread: three tenths of depth
+    plane = {'num_samples': 1, 'device': 'cpu'}
+    coarse = Predictor(
+        PlaneMethod(), name='plane', calibration=replace(fitted, std_single=0.3), **plane
+    )
+
+    def std_over_depth(calibration: Calibration, coarse: Predictor) -> Tensor:
+        refiner = Predictor(
+            Halfway(), num_samples=2, device='cpu', coarse=coarse, calibration=calibration
+        )
+        prediction = refiner(frame(CAMERA))
+        return inner(prediction.std / prediction.depth)
+
+    share = inner(torch.ones(240, 320))
+    sure, unsure = Calibration(std_floor=0.02), Calibration(std_floor=0.5)
+    torch.testing.assert_close(std_over_depth(sure, coarse), 0.3 * share, rtol=1e-3, atol=0)
+    torch.testing.assert_close(std_over_depth(unsure, coarse), 0.5 * share, rtol=1e-3, atol=0)
+    over_it = replace(sure, fitted_over='plane')
+    torch.testing.assert_close(std_over_depth(over_it, coarse), 0.02 * share, rtol=1e-3, atol=0)
+    # What nobody has fitted says nothing.
+    for unknown in (Calibration(), UNCALIBRATED):
+        other = Predictor(PlaneMethod(), name='plane', calibration=unknown, **plane)
+        torch.testing.assert_close(std_over_depth(sure, other), 0.02 * share, rtol=1e-3, atol=0)

@@ -116,12 +116,14 @@ def relative_std(predictor: Predictor, images: torch.Tensor, cameras: tuple[Came
 
 
 def test_what_is_no_scene_at_all_has_a_larger_error_bar(predictor: Predictor) -> None:
-    """Noise against rooms. It is not much: the bar knows depth and edges better than doubt."""
+    """Noise, and one grey all over, against rooms."""
     generator = torch.Generator().manual_seed(6)
     batch = render_batch(16, 128, 96, generator, kind='indoor', split='heldout')
     noise = torch.randint(0, 256, batch.image.shape, generator=generator, dtype=torch.uint8)
     known = relative_std(predictor, batch.image, batch.cameras)
-    assert relative_std(predictor, noise, batch.cameras) > 1.03 * known
+    assert relative_std(predictor, noise, batch.cameras) > 2 * known
+    grey = torch.full_like(batch.image, 128)
+    assert relative_std(predictor, grey, batch.cameras) > 2 * known
 
 
 @pytest.mark.parametrize('fov_deg', [75, 100])

@@ -13,6 +13,7 @@ from .. import checkpoint, geometry
 from ..calibration import ONE_SIGMA, Calibration, disagreement, edges, fit_calibration, spread
 from ..errors import MetricDepthError
 from ..predictor import Predictor, combined
+from ..types import CoarseDepth
 from .datasets import Sample
 from .evaluation import Unscored
 from .frame_sets import FrameSet
@@ -80,6 +81,7 @@ def fit_error_bar(
         calibration,
         novelty_picture=before.novelty_picture,
         novelty_features=before.novelty_features,
+        fitted_over='' if predictor.coarse is None else predictor.coarse.name,
     )
     judged = drawn[1::2]
     return ErrorBarFit(
@@ -107,7 +109,7 @@ class _Drawn:
     pixels: (6, n) depth, spread, edge, truth, disagreement and widening of some pixels of the
         image.
     depth, spread, differs: (h, w) at the size the model works at. at: (n, 2) pixels of it.
-    novelty: (2,); None if the model does not know.
+    novelty: (2,); None if the model does not know. coarse: (h, w), what it refined.
     """
 
     pixels: Tensor
@@ -116,6 +118,7 @@ class _Drawn:
     differs: Tensor
     at: Tensor
     novelty: Tensor | None
+    coarse: CoarseDepth | None
 
 
 def _usable(
@@ -142,7 +145,8 @@ def _draw(predictor: Predictor, sample: Sample, generator: torch.Generator) -> _
     conditioning = predictor.condition(frame, view)
     samples = predictor.draw(conditioning)
     depth = combined(predictor.method, samples)
-    differs = disagreement(depth, conditioning.coarse).float().cpu()
+    coarse = conditioning.coarse
+    differs = disagreement(depth, coarse).float().cpu()
     widths = spread(depth, samples).float().cpu()
     depth = depth.float().cpu()
     known = PLAIN.valid(sample.depth).nonzero()
@@ -156,13 +160,14 @@ def _draw(predictor: Predictor, sample: Sample, generator: torch.Generator) -> _
     widening = torch.full_like(carried, predictor.calibration.widening(novelty))
     pixels = torch.stack((carried, width, edge, truth, difference, widening))
     usable = torch.isfinite(pixels).all(0)
-    return _Drawn(pixels[:, usable], depth, widths, differs, at[usable], novelty)
+    return _Drawn(pixels[:, usable], depth, widths, differs, at[usable], novelty, coarse)
 
 
 def _judge(calibration: Calibration, frames: Sequence[_Drawn]) -> UncertaintyScores:
     stds = []
     for frame in frames:
         std = calibration.of_spread(frame.depth, frame.spread, frame.differs, frame.novelty)
+        std = calibration.over(std, frame.coarse)
         stds.append(geometry.resample_depth(frame.depth, std, frame.at)[1])
     pixels = torch.cat([frame.pixels for frame in frames], dim=1)
     std = torch.cat(stds)

@@ -121,6 +121,7 @@ def _fit(
         fit,
         novelty_picture=heeding.novelty_picture,
         novelty_features=heeding.novelty_features,
+        fitted_over=frames[0].coarse_model,
     )
 
 

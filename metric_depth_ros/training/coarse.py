@@ -117,7 +117,8 @@ def make_coarse(settings: CoarseSettings | None, device: torch.device) -> MakeCo
                 for image, rays, inside in zip(batch.image, batch.rays, batch.inside, strict=True)
             ]
         # a copy outside of inference mode: a loss may need it for its gradient
-        return CoarseDepth(torch.stack(values).float().clone(), predictor.metric, disparity)
+        said = torch.stack(values).float().clone()
+        return CoarseDepth(said, predictor.metric, disparity, model=predictor.name)
 
     return say
 

@@ -100,6 +100,7 @@ class HeldOutFrame:
     depth, spread, truth, regression: (h, w) metres along z; truth is NaN where there is none.
     coarse: (h, w) metres that were refined; None if the method refines none, or no metres.
     disagreement: (h, w) metres, with the coarse depth; None if the method refines none.
+    coarse_model: name of the model that said what was refined; '' if none did.
     fov_deg: horizontal field of view. lens: 'pinhole', 'distorted' or 'fisheye'.
     outdoor: see looks_outdoors. novelty: (2,), of Novelty.of; None for none.
     """
@@ -114,6 +115,7 @@ class HeldOutFrame:
     coarse: Tensor | None = None
     disagreement: Tensor | None = None
     novelty: Tensor | None = None
+    coarse_model: str = ''
 
 
 def predict(
@@ -175,6 +177,7 @@ def predict(
             lens=lens_name(batch.rays[0]),
             outdoor=looks_outdoors(batch.ray_distance[0], batch.inside[0]),
             novelty=None if novelty is None else novelty.of(method, conditioning),
+            coarse_model='' if given is None else given.model,
         )
 
 
@@ -236,6 +239,7 @@ def report(
         spoiled: other frames, whose images were.
     """
     frames = [frame for frame in frames if _has_truth(frame.truth)]
+    spoiled = [frame for frame in spoiled if _has_truth(frame.truth)]
     truths = [frame.truth for frame in frames]
     constant, rows = best_constant(truths), row_means(truths)
     regressions = [(f.regression, f.truth) for f in frames if f.regression is not None]

@@ -157,6 +157,7 @@ def test_the_error_bar_of_a_refiner_has_a_part_for_its_coarse_depth(
     assert main([*command, '--samples', '2', '--fit-calibration', str(fitted)]) == 0
     assert checkpoint.load(refiner).card.calibration.std_coarse == 0
     assert checkpoint.load(fitted).card.calibration.std_coarse > 0
+    assert checkpoint.load(fitted).card.calibration.fitted_over == 'tiny'
 
 
 @pytest.mark.parametrize(
