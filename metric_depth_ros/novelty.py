@@ -153,4 +153,4 @@ def fit_gaussian(values: Tensor) -> Gaussian:
     shrunk = shrunk + torch.diag(_SHRINKAGE * variance + least)
     whitening = torch.linalg.inv(torch.linalg.cholesky(shrunk))
     usual = ((values - mean) @ whitening.T).norm(dim=1).median()
-    return Gaussian(mean.float(), (whitening / usual).float().contiguous())
+    return Gaussian(mean.float(), (whitening / usual).float())

@@ -206,12 +206,12 @@ class Predictor:
         if getattr(self.method, 'disparity', False):
             values = geometry.resample_values(values, pixels)
             return CoarseDepth(values.to(device), self.metric, disparity=True, model=self.name)
-        std = self.calibration.std(values, samples, None, self.novelty_of(conditioning))
+        if not self.metric or self.calibration in (Calibration(), UNCALIBRATED):
+            values, _ = geometry.resample_depth(values, values, pixels)
+            return CoarseDepth(values.to(device), self.metric, model=self.name)
+        std = self.calibration.std(values, samples, novelty=self.novelty_of(conditioning))
         values, std = geometry.resample_depth(values, std, pixels)
-        known = self.metric and self.calibration not in (Calibration(), UNCALIBRATED)
-        return CoarseDepth(
-            values.to(device), self.metric, std=std.to(device) if known else None, model=self.name
-        )
+        return CoarseDepth(values.to(device), std=std.to(device), model=self.name)
 
 
 def _check_coarse(predictor: Predictor, coarse: Predictor | None) -> None:

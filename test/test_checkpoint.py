@@ -249,6 +249,10 @@ def test_malformed_novelty(folder: Path, key: str, value: object, message: str) 
     with pytest.raises(CheckpointError, match=message) as caught:
         checkpoint.load(folder)
     assert 'novelty.safetensors' in str(caught.value)
-    path.write_bytes(b'\x80\x04pickle')
+
+
+def test_novelty_that_is_not_safetensors(folder: Path) -> None:
+    with_novelty(folder)
+    (folder / 'novelty.safetensors').write_bytes(b'\x80\x04pickle')  # which is never unpickled
     with pytest.raises(CheckpointError, match='is not a safetensors file'):
         checkpoint.load(folder)

@@ -146,10 +146,7 @@ def read_novelty(folder: Path, calibration: Calibration) -> Novelty | None:
                 f'of the checkpoint'
             )
         return None
-    try:
-        tensors = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f'{path} is not a safetensors file: {error}') from None
+    tensors = _read_tensors(path)
     kinds = [f.name for f in dataclasses.fields(Novelty)]
     kinds = [kind for kind in kinds if kind == 'picture' or f'{kind}.mean' in tensors]
     check_keys(
@@ -207,10 +204,7 @@ def load_tensors(path: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor
     Raises:
         CheckpointError: they are not, or hold values that are not finite.
     """
-    try:
-        tensors = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f'{path} is not a safetensors file: {error}') from None
+    tensors = _read_tensors(path)
     for title, keys in (
         ('lacks', expected.keys() - tensors.keys()),
         ('has unknown', tensors.keys() - expected.keys()),
@@ -226,6 +220,15 @@ def load_tensors(path: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor
             )
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
             raise CheckpointError(f'{path}: {key} holds values that are not finite')
+    return tensors
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    """All that the file holds; a CheckpointError if it is not safetensors."""
+    try:
+        tensors: dict[str, Tensor] = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f'{path} is not a safetensors file: {error}') from None
     return tensors
 
 

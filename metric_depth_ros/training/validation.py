@@ -240,6 +240,7 @@ def report(
     """
     frames = [frame for frame in frames if _has_truth(frame.truth)]
     spoiled = [frame for frame in spoiled if _has_truth(frame.truth)]
+    unheeded = [replace(frame, novelty=None) for frame in spoiled]
     truths = [frame.truth for frame in frames]
     constant, rows = best_constant(truths), row_means(truths)
     regressions = [(f.regression, f.truth) for f in frames if f.regression is not None]
@@ -268,11 +269,7 @@ def report(
         by_range=_by_range(frames),
         uncertainty=_uncertainty(frames, calibration, generator),
         spoiled=_uncertainty(spoiled, calibration, generator) if spoiled else None,
-        spoiled_unheeded=(
-            _uncertainty([replace(f, novelty=None) for f in spoiled], calibration, generator)
-            if spoiled
-            else None
-        ),
+        spoiled_unheeded=_uncertainty(unheeded, calibration, generator) if spoiled else None,
     )
 
 
