@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -23,6 +22,7 @@ from ..depth_codec import LogBase
 from ..looks import mirrored
 from ..nn import sampling
 from ..nn.fourier import ray_feature_width, ray_features
+from ..nn.mobilenet import PretrainedMaps
 from ..nn.patches import PatchEmbedding, at_pixels
 from ..nn.pyramid import ConcatenatePyramid, TopDownPyramid
 from ..nn.refinement import Refinement
@@ -31,53 +31,12 @@ from ..nn.rin import Rin
 from ..nn.subset import random_subset
 from ..types import Conditioning
 from .grin_config import GrinConfig as GrinConfig
+from .grin_tokens import Scene, Tokens, View
 
 # Bounds the memory of `draw`: samples are taken so many tokens at a time.
 TOKENS_PER_PASS = 2**18
 # Of the encoder's merged features, in pixels.
 MERGED_STRIDE = 4
-
-
-@dataclass(frozen=True)
-class Scene:
-    """What depends on image and camera alone: computed once, shared by all steps and samples.
-
-    image, rays: (B, 3, h, w), 0 outside the valid pixels.
-    merged: (B, global_width, h/4, w/4) features of the encoder.
-    regression: (B, h, w) codes in [-1, 1] that the encoder alone suggests; None without the head.
-    global_tokens: (B, M, token_width); global_valid: (B, M) bool, False in the padding.
-    """
-
-    image: Tensor
-    rays: Tensor
-    merged: Tensor
-    regression: Tensor | None
-    global_tokens: Tensor
-    global_valid: Tensor
-
-
-@dataclass(frozen=True)
-class Tokens:
-    """Conditioned tokens of one set of pixels, before any noise.
-
-    local: (B, L, token_width), one per pixel. scene: (B, G, token_width) global ones.
-    readable: (B, L + G) bool, which of them the latents may read.
-    centre: (B, L) code that the diffusion is about: 0, or the regression's.
-    """
-
-    local: Tensor
-    scene: Tensor
-    readable: Tensor
-    centre: Tensor
-
-    def expand(self, samples: int) -> Tokens:
-        """The tokens of one image, seen `samples` times over."""
-        return Tokens(
-            self.local.expand(samples, -1, -1),
-            self.scene.expand(samples, -1, -1),
-            self.readable.expand(samples, -1),
-            self.centre.expand(samples, -1),
-        )
 
 
 class Grin(nn.Module):
@@ -89,7 +48,7 @@ class Grin(nn.Module):
         'grin-small': GrinConfig.small,
     }
     SOURCE = 'Guizilini et al. 2024, GRIN; its authors published no weights'
-    MAY_BEGIN_ANEW: ClassVar[tuple[str, ...]] = ('refinement',)
+    MAY_BEGIN_ANEW: ClassVar[tuple[str, ...]] = ('refinement', 'pretrained')
     takes_rays = True
     takes_targets = True
     multiple_of = 32
@@ -104,6 +63,9 @@ class Grin(nn.Module):
 
         channels = 6 if config.encoder_takes_rays else 3
         self.encoder = ResNet18(config.encoder_width, channels, config.encoder_group_norm)
+        self.pretrained: PretrainedMaps | None = None
+        if config.pretrained_scales:
+            self.pretrained = PretrainedMaps(self.encoder.channels, config.pretrained_scales)
         widths = self.encoder.channels, config.global_width
         self.pyramid: nn.Module = ConcatenatePyramid(*widths)
         if config.top_down:
@@ -160,20 +122,25 @@ class Grin(nn.Module):
 
     # ---- the network -------------------------------------------------------------------------
 
-    def encode(self, image: Tensor, rays: Tensor, valid: Tensor) -> Scene:
+    def encode(
+        self, image: Tensor, rays: Tensor, valid: Tensor, hidden: Tensor | None = None
+    ) -> Scene:
         """Everything that depends on image and camera alone.
 
         Args:
             image: (B, 3, h, w) RGB in [-1, 1]; h and w multiples of `multiple_of`.
             rays: (B, 3, h, w) unit viewing rays.
             valid: (B, h, w) bool; what image and rays hold elsewhere has no influence.
+            hidden: (B,) bool, images that the encoder does not see, but the pretrained network.
         """
         seen = valid[:, None]
         image, rays = image.where(seen, 0), rays.where(seen, 0)
-        stacked = torch.cat([image, rays], dim=1) if self.config.encoder_takes_rays else image
+        shown = image if hidden is None else image.masked_fill(hidden[:, None, None, None], 0)
+        stacked = torch.cat([shown, rays], dim=1) if self.config.encoder_takes_rays else shown
         # Channels last is the faster layout for convolutions, on a CPU by a third.
         stacked = stacked.contiguous(memory_format=torch.channels_last)
-        merged = self.pyramid(self.encoder(stacked))
+        beside = self.pretrained(image) if self.pretrained is not None else ()
+        merged = self.pyramid(self.encoder(stacked, beside))
 
         # The camera resized to the features: the mean ray of each cell, and enough of it seen.
         size = merged.shape[-2:]
@@ -327,21 +294,28 @@ class Grin(nn.Module):
         if self.config.read_pixels is None:
             read &= asked
 
-        if not self.config.mirror_samples:
-            return self._draw_view(conditioning, noise, read, asked, num_steps, generator)
         depth = torch.empty_like(noise)
-        depth[::2] = self._draw_view(conditioning, noise[::2], read, asked, num_steps, generator)
-        if num_samples > 1:
-            flipped, read, asked = noise[1::2].flip(-1), read.flip(-1), asked.flip(-1)
-            view = mirrored(conditioning)
-            depth[1::2] = self._draw_view(view, flipped, read, asked, num_steps, generator).flip(
-                -1
+        for view, samples in self._views(num_samples).items():
+            depth[samples] = self._draw_view(
+                conditioning, view, noise[samples], read, asked, num_steps, generator
             )
         return depth
+
+    def _views(self, num_samples: int) -> dict[View, list[int]]:
+        """How the image is looked at, and by which samples."""
+        views: dict[View, list[int]] = {}
+        for sample in range(num_samples):
+            view = View(
+                mirrored=self.config.mirror_samples and sample % 2 == 1,
+                hidden=self.config.hide_samples and sample % 4 >= 2,
+            )
+            views.setdefault(view, []).append(sample)
+        return views
 
     def _draw_view(
         self,
         conditioning: Conditioning,
+        view: View,
         noise: Tensor,
         read: Tensor,
         asked: Tensor,
@@ -354,11 +328,15 @@ class Grin(nn.Module):
             noise: (S, h, w) x_1, whatever is asked for.
             read, asked: (h, w) bool, valid pixels that the latents read, and that are predicted.
         """
+        if view.mirrored:
+            conditioning = mirrored(conditioning)
+            noise, read, asked = noise.flip(-1), read.flip(-1), asked.flip(-1)
         image, rays, valid = conditioning.image, conditioning.rays, conditioning.valid
 
         # 1. The tokens: pixels that are read, and pixels that are asked for.
         pixels = (read | asked).flatten().nonzero()[:, 0]
-        scene = self.encode(image[None], rays[None], valid[None])
+        hidden = torch.tensor([view.hidden], device=image.device)
+        scene = self.encode(image[None], rays[None], valid[None], hidden)
         cells = self._cells(scene, generator)
         tokens = self.tokens(scene, pixels[None], read.flatten()[pixels][None], *cells)
 
@@ -371,7 +349,7 @@ class Grin(nn.Module):
         z_depth = self._z_depth(codes, rays[2].flatten()[pixels])
         depth = torch.full_like(noise, math.nan)
         depth[:, asked] = z_depth[:, asked.flatten()[pixels]]
-        return depth
+        return depth.flip(-1) if view.mirrored else depth
 
     @torch.no_grad()
     def regress(self, conditioning: Conditioning) -> Tensor | None:

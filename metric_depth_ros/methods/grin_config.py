@@ -27,6 +27,11 @@ class GrinConfig:
     encoder_width: channels of the first of the four encoder stages.
     encoder_group_norm: GroupNorm for BatchNorm in the encoder and the top-down merge.
     encoder_takes_rays: the encoder sees the rays below the image's channels.
+    pretrained_scales: a frozen MobileNetV2 that has learned from photographs looks at the image,
+        too, once for each of these, enlarged so many times (1 or 2), and its maps are added to
+        the encoder's; () for none.
+    image_dropout: share of training images that the encoder itself does not see, so that what is
+        predicted leans on what was learned from photographs.
     global_width: channels of the merged feature map, C_g.
     top_down: merge the encoder's maps from coarse to fine rather than by concatenation.
     local_width, local_kernel: patch embedding of each pixel; width 0 for none (Table 4 A).
@@ -63,6 +68,8 @@ class GrinConfig:
         variates, Hammersley and Morton 1956): what noise alone does to one, it undoes in the
         other, and their median is as steady as that of many more.
     mirror_samples: every second sample is one of the mirrored image, mirrored back.
+    hide_samples: of four samples two are of an image that the encoder does not see, as with
+        image_dropout.
     clip_data: the sampler keeps its x_0 to the range of the code.
     num_steps, num_samples: of the sampler (DDIM) and of draws, unless the caller says otherwise.
     working_pixels: area of the images the network is made for, pixels.
@@ -75,6 +82,8 @@ class GrinConfig:
     encoder_width: int = 64
     encoder_group_norm: bool = False
     encoder_takes_rays: bool = False
+    pretrained_scales: tuple[int, ...] = field(default=(), metadata=LATER)
+    image_dropout: float = field(default=0.0, metadata=LATER)
     global_width: int = 512
     top_down: bool = False
     local_width: int = 128
@@ -104,6 +113,7 @@ class GrinConfig:
     read_globals: int | None = field(default=None, metadata=LATER)
     paired_noise: bool = field(default=False, metadata=LATER)
     mirror_samples: bool = field(default=False, metadata=LATER)
+    hide_samples: bool = field(default=False, metadata=LATER)
     clip_data: bool = field(default=True, metadata=LATER)
     num_steps: int = 10
     num_samples: int = field(default=10, metadata={**LATER, 'before': 4})
@@ -132,6 +142,18 @@ class GrinConfig:
                 f'GRIN config has regression_upsampling {self.regression_upsampling!r}, '
                 f'expected bilinear, shuffle or smooth'
             )
+        object.__setattr__(self, 'pretrained_scales', tuple(self.pretrained_scales))
+        if not set(self.pretrained_scales) <= {1, 2}:
+            raise MetricDepthError(
+                f'GRIN config has pretrained_scales {self.pretrained_scales}, expected some of '
+                f'1 and 2'
+            )
+        for name in ('image_dropout', 'hide_samples'):
+            if getattr(self, name) and not self.pretrained_scales:
+                raise MetricDepthError(
+                    f'GRIN config has {name} {getattr(self, name)}, expected pretrained_scales '
+                    f'beside it, which see the image where the encoder does not'
+                )
         if self.diffusion_share < 1 and not self.regression_weight:
             raise MetricDepthError(
                 f'GRIN config has diffusion_share {self.diffusion_share}, expected 1 '
@@ -171,6 +193,8 @@ class GrinConfig:
             ),
             encoder_width=32,
             encoder_takes_rays=True,
+            pretrained_scales=(1, 2),
+            image_dropout=0.5,
             global_width=64,
             top_down=True,
             local_width=32,
@@ -188,6 +212,7 @@ class GrinConfig:
             absolute_loss=True,
             paired_noise=True,
             mirror_samples=True,
+            hide_samples=True,
             data_scale=0.25,
             self_conditioning=0.5,
             train_pixels=512,
@@ -207,7 +232,8 @@ class GrinConfig:
             token_heads=2, latent_heads=2, head_width=16,
         )  # fmt: skip
         return replace(
-            small, rin=rin, encoder_width=8, global_width=16, local_width=8, local_kernel=3,
+            small, rin=rin, encoder_width=8, pretrained_scales=(), image_dropout=0.0,
+            hide_samples=False, global_width=16, local_width=8, local_kernel=3,
             ray_bands=4, diffusion_share=1.0, train_pixels=64, train_globals=16, read_pixels=64,
             refine_width=0, regression_upsampling='shuffle', absolute_loss=False,
             paired_noise=False, mirror_samples=False, working_pixels=32 * 64,

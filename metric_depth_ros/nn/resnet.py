@@ -6,6 +6,8 @@ strictly at width 64 with three input channels.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
 GROUP_WIDTH = 8
@@ -77,10 +79,13 @@ class ResNet18(nn.Module):
             BasicBlock(out_channels, out_channels, 1, group_norm),
         )
 
-    def forward(self, x: Tensor) -> list[Tensor]:
+    def forward(self, x: Tensor, beside: Sequence[Tensor] = ()) -> list[Tensor]:
+        """beside: maps to add to those of the first stages, before the next stage sees them."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
-        maps = []
+        maps: list[Tensor] = []
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
             x = stage(x)
+            if len(maps) < len(beside):
+                x = x + beside[len(maps)]
             maps.append(x)
         return maps

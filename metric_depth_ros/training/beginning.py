@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from ..checkpoint import find, load
 from ..errors import MetricDepthError
+from ..layouts.card import load_tensors
 from ..layouts.latent import begin_with_extra, is_latent
 from ..methods import METHODS
 from ..nn import latent_folder
 from .recipe import Recipe
+
+# Of MobileNetV2, from photographs; the folder's README says where they are from.
+PRETRAINED = Path(__file__).parent / 'pretrained' / 'mobilenet-v2.safetensors'
 
 
 def initial_method(recipe: Recipe) -> Any:
@@ -22,14 +27,24 @@ def initial_method(recipe: Recipe) -> Any:
     """
     kind, config = METHODS[recipe.method], recipe.architecture()
     if recipe.base is None:
-        return kind(config)
+        return _begun(kind, config)
     if is_latent(kind):
         folder = find(recipe.base)
         method = kind.on(latent_folder.load(folder), config)
         begin_with_extra(folder, method)
         return method
-    method = kind(config)
+    method = _begun(kind, config)
     take_weights(method, load(recipe.base).method, recipe.base)
+    return method
+
+
+def _begun(kind: Any, config: Any) -> Any:
+    """A method with random weights, but those that are given for what has learned before."""
+    method = kind(config)
+    pretrained = getattr(method, 'pretrained', None)
+    if pretrained is not None:
+        network = pretrained.network
+        network.load_state_dict(load_tensors(PRETRAINED, network.state_dict()))
     return method
 
 

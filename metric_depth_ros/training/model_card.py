@@ -14,6 +14,11 @@ from .recipe import Recipe
 from .validation import NUM_SAMPLES, OPEN_FROM_M, OPEN_SHARE, HeldOutReport, Part
 
 _CURVE_LINES = 12
+_PRETRAINED = (
+    'Beside its own encoder it looks through a MobileNetV2 that others trained on photographs\n'
+    '(Open Images V4) and that training left as it was: training/pretrained/README.md in the\n'
+    'package says where it is from.'
+)
 _CURVE_COLUMNS = {  # key of a line of the curve: heading, decimals
     'step': ('step', 0),
     'loss': ('loss', 4),
@@ -38,6 +43,8 @@ def model_card(
     seconds = sum(line['seconds'] for line in curve)
     sources = '\n'.join(f'- {source.describe()}' for source in recipe.data)
     begins = '' if recipe.base is None else f'\nIt began with the weights of `{recipe.base}`.\n'
+    if getattr(method, 'pretrained', None) is not None:
+        begins += f'\n{_PRETRAINED}\n'
     fields = '\n'.join(f'{k}: {v}' for k, v in dataclasses.asdict(recipe).items())
     return f"""# {recipe.name}
 

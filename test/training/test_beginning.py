@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from metric_depth_ros import checkpoint
@@ -14,7 +15,7 @@ from metric_depth_ros.calibration import Calibration
 from metric_depth_ros.checkpoint import Card
 from metric_depth_ros.errors import MetricDepthError
 from metric_depth_ros.methods.grin import Grin, GrinConfig
-from metric_depth_ros.training.beginning import initial_method, take_weights
+from metric_depth_ros.training.beginning import PRETRAINED, initial_method, take_weights
 from metric_depth_ros.training.loop import train
 from metric_depth_ros.training.recipe import Recipe, load_recipe
 
@@ -95,3 +96,19 @@ def test_frozen_parts_stay_as_they_are(recipe: Recipe, base: Path, tmp_path: Pat
         train(dataclasses.replace(short, frozen=('eye',)), tmp_path / 'other')
     with pytest.raises(MetricDepthError, match=r"frozen is \('rin',\), expected none without a b"):
         dataclasses.replace(recipe, base=None, frozen=('rin',))
+
+
+def test_what_has_learned_from_photographs_is_there_from_the_start(recipe: Recipe) -> None:
+    with_maps = dataclasses.replace(recipe, config={**recipe.config, 'pretrained_scales': [1]})
+    given = load_file(PRETRAINED)
+    for begun in (with_maps, dataclasses.replace(with_maps, base=None)):
+        network = initial_method(begun).pretrained.network.state_dict()
+        assert network.keys() == given.keys()
+        for key, value in network.items():
+            assert torch.equal(value, given[key].float()), key
+
+
+def test_the_shipped_model_looks_through_those_weights() -> None:
+    network = checkpoint.load('default').method.pretrained.network.state_dict()  # type: ignore[attr-defined]
+    for key, value in load_file(PRETRAINED).items():
+        assert torch.equal(network[key], value.float()), key

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...methods.grin import Grin, GrinConfig, Scene
+from ...methods.grin import Grin, GrinConfig
+from ...methods.grin_tokens import Scene
 from ...nn import sampling
 from ...nn.subset import random_subset
 from ..batch import Batch
@@ -26,7 +27,11 @@ def loss(method: Grin, batch: Batch, generator: torch.Generator) -> dict[str, Te
     supervised = supervised_pixels(batch, config)
     codes = method.to_code(batch.ray_distance.where(supervised, config.near))
 
-    scene = method.encode(batch.image, batch.rays, batch.inside)
+    hidden = None
+    if config.image_dropout:
+        draws = torch.rand(len(codes), generator=generator, device=generator.device)
+        hidden = (draws < config.image_dropout).to(codes.device)
+    scene = method.encode(batch.image, batch.rays, batch.inside, hidden)
     losses = {}
     if scene.regression is not None:
         error = F.l1_loss(scene.regression, codes, reduction='none')
