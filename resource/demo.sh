@@ -15,7 +15,7 @@ if [ -z "$bag" ]; then
     rm -rf demo/room
     mkdir -p demo
     metric_depth render --bag --out "$bag" \
-      --scenes indoor --split heldout --frames 40 --rate 5 --size 320x240 --lens none --seed 5
+      --scenes indoor --split heldout --frames 40 --rate 5 --size 320x240 --lens none --seed 8
     echo "$filmed_by" > demo/room.filmed_by
   }
 fi
