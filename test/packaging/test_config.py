@@ -47,8 +47,9 @@ def published() -> Iterator[dict[str, str]]:
     outputs = (Outputs(node, QoSProfile(depth=1), 'model'), MappingOutputs(node, reliable))
     topics: list[tuple[str, list[str]]] = []
     deadline = time.monotonic() + PATIENCE_S
-    # the graph learns of publishers by and by, the last one last
-    while '/map/path' not in dict(topics) and time.monotonic() < deadline:
+    expected = {publisher.topic_name for publisher in node.publishers}
+    # the graph learns of publishers by and by
+    while not expected <= dict(topics).keys() and time.monotonic() < deadline:
         topics = node.get_publisher_names_and_types_by_node('depth_node', '/')
         time.sleep(0.02)
     yield {topic: types[0] for topic, types in topics}
