@@ -69,8 +69,9 @@ def main() -> None:
     start = data.find(_MAGIC) - 4
     if start < 0:
         parser.error(f'{arguments.source} holds no TensorFlow Lite model')
-    tensors = {}
-    for name, (weight, bias) in zip(layer_names(), convolutions(data[start:]), strict=False):
+    names, tensors = layer_names(), {}
+    first = convolutions(data[start:])[: len(names)]  # the detector's own layers come last
+    for name, (weight, bias) in zip(names, first, strict=True):
         tensors |= {f'{name}.weight': weight, f'{name}.bias': bias}
     save_file(tensors, arguments.out)
     print(f'{arguments.out}: {sum(v.size for v in tensors.values()):,} values')

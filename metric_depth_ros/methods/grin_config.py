@@ -14,6 +14,14 @@ from ..nn.rin import RinConfig
 
 # Of fields that older checkpoints lack; see checkpoint.py.
 LATER = {'later': True}
+# Fields that make no sense without another: what hides the image wants who sees it all the same,
+# what starts from the regression's codes wants its head.
+_NEEDED = {
+    'image_dropout': 'pretrained_scales',
+    'hide_samples': 'pretrained_scales',
+    'diffuse_residual': 'regression_weight',
+    'refine_width': 'regression_weight',
+}
 
 
 @dataclass(frozen=True)
@@ -148,21 +156,16 @@ class GrinConfig:
                 f'GRIN config has pretrained_scales {self.pretrained_scales}, expected some of '
                 f'1 and 2'
             )
-        for name in ('image_dropout', 'hide_samples'):
-            if getattr(self, name) and not self.pretrained_scales:
-                raise MetricDepthError(
-                    f'GRIN config has {name} {getattr(self, name)}, expected pretrained_scales '
-                    f'beside it, which see the image where the encoder does not'
-                )
         if self.diffusion_share < 1 and not self.regression_weight:
             raise MetricDepthError(
                 f'GRIN config has diffusion_share {self.diffusion_share}, expected 1 '
                 f'or a regression_weight above 0'
             )
-        for name in ('diffuse_residual', 'refine_width'):
-            if getattr(self, name) and not self.regression_weight:
+        for name, needed in _NEEDED.items():
+            if getattr(self, name) and not getattr(self, needed):
                 raise MetricDepthError(
-                    f'GRIN config has {name}, expected a regression_weight above 0'
+                    f'GRIN config has {name} {getattr(self, name)} and {needed} '
+                    f'{getattr(self, needed)}, expected {needed} with it'
                 )
 
     @classmethod

@@ -99,8 +99,9 @@ class PretrainedMaps(nn.Module):
         self.project = nn.ModuleList()
         for scale in self.scales:
             # Enlarged twice, the image has its map of stride 8 where the encoder has stride 4.
-            pairs = zip(self.network.channels[scale - 1 :], channels, strict=False)
-            self.project.append(nn.ModuleList(nn.Conv2d(given, c, 1) for given, c in pairs))
+            given = self.network.channels[scale - 1 :]
+            pairs = zip(given, channels[: len(given)], strict=True)
+            self.project.append(nn.ModuleList(nn.Conv2d(g, c, 1) for g, c in pairs))
         for parameter in self.project.parameters():
             nn.init.zeros_(parameter)
 
@@ -109,7 +110,8 @@ class PretrainedMaps(nn.Module):
         maps: dict[int, Tensor] = {}
         for scale, projections in zip(self.scales, self.project, strict=True):
             for level, x in enumerate(self._look(image, scale)):
-                # One norm for all channels: maps of different depth come in different sizes.
+                # One norm for all channels: maps of different depth come in different sizes. With
+                # weights of its own its backward crashes in bf16 on a CPU, as none goes below.
                 x = projections[level](F.group_norm(x, 1))
                 maps[level] = maps[level] + x if level in maps else x
         return [maps[level] for level in sorted(maps)]

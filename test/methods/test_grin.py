@@ -39,9 +39,11 @@ def network(config: GrinConfig | None = None, seed: int = 0) -> Grin:
     return method
 
 
-def look(focal: float = 50.0, height: int = HEIGHT, width: int = WIDTH) -> Conditioning:
+def look(
+    focal: float = 50.0, height: int = HEIGHT, width: int = WIDTH, seed: int = 5
+) -> Conditioning:
     camera = Camera(focal, focal, (width - 1) / 2, (height - 1) / 2, width, height)
-    image = 2 * torch.rand(3, height, width, generator=torch.Generator().manual_seed(5)) - 1
+    image = 2 * torch.rand(3, height, width, generator=torch.Generator().manual_seed(seed)) - 1
     rays = geometry.rays(camera).permute(2, 0, 1).contiguous()
     return Conditioning(image, rays, torch.ones(height, width, dtype=torch.bool))
 

@@ -8,38 +8,28 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from metric_depth_ros import geometry
 from metric_depth_ros.errors import MetricDepthError
 from metric_depth_ros.methods.grin import Grin, GrinConfig
 from metric_depth_ros.training.batch import Batch
 from metric_depth_ros.training.objectives.grin import loss
-from metric_depth_ros.types import Camera, Conditioning
+from metric_depth_ros.types import Conditioning
 
-HEIGHT, WIDTH = 32, 64
+from . import test_grin
+from .test_grin import HEIGHT, WIDTH, draw, look
 
 
 def config_with(**changes) -> GrinConfig:
     # No patches: of the image only the encoder and the pretrained network know.
-    return replace(GrinConfig.tiny(), local_width=0, **changes)
+    return test_grin.config_with(local_width=0, **changes)
 
 
 def network(config: GrinConfig, *, projected: bool = True) -> Grin:
     """Random weights; `projected`: also those that begin as zeros."""
-    torch.manual_seed(0)
-    method = Grin(config).eval()
-    nn.init.normal_(method.head[1].weight, std=0.1)
-    nn.init.normal_(method.regression.weight, std=0.02)
+    method = test_grin.network(config)
     if projected:
         for parameter in method.pretrained.project.parameters():
             nn.init.normal_(parameter, std=0.1)
     return method
-
-
-def look(seed: int = 5) -> Conditioning:
-    camera = Camera(50.0, 50.0, (WIDTH - 1) / 2, (HEIGHT - 1) / 2, WIDTH, HEIGHT)
-    image = 2 * torch.rand(3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(seed)) - 1
-    rays = geometry.rays(camera).permute(2, 0, 1).contiguous()
-    return Conditioning(image, rays, torch.ones(HEIGHT, WIDTH, dtype=torch.bool))
 
 
 def merged(method: Grin, scene: Conditioning, hidden: bool | None = None) -> Tensor:
@@ -60,10 +50,14 @@ def test_it_begins_as_the_network_without_it() -> None:
 
 def test_hidden_from_the_encoder_the_image_is_seen_by_the_pretrained_network_alone() -> None:
     blind = network(config_with(pretrained_scales=(1,)), projected=False)
-    assert torch.equal(merged(blind, look(5), hidden=True), merged(blind, look(6), hidden=True))
+    assert torch.equal(
+        merged(blind, look(seed=5), hidden=True), merged(blind, look(seed=6), hidden=True)
+    )
     seeing = network(config_with(pretrained_scales=(1,)))
     assert not torch.allclose(
-        merged(seeing, look(5), hidden=True), merged(seeing, look(6), hidden=True), rtol=1e-2
+        merged(seeing, look(seed=5), hidden=True),
+        merged(seeing, look(seed=6), hidden=True),
+        rtol=1e-2,
     )
     assert torch.equal(merged(seeing, look(), hidden=False), merged(seeing, look()))
 
@@ -83,22 +77,20 @@ def test_of_four_samples_two_are_hidden() -> None:
     plain = network(config)
     mixed = network(replace(config, hide_samples=True))
 
-    def draw(method: Grin, count: int) -> Tensor:
-        return method.draw(look(), count, torch.Generator().manual_seed(3))
-
-    torch.testing.assert_close(draw(mixed, 2), draw(plain, 2), rtol=1e-4, atol=1e-4)
-    samples = draw(mixed, 4)
-    torch.testing.assert_close(samples[:2], draw(plain, 4)[:2], rtol=1e-4, atol=1e-4)
+    scene = look()
+    torch.testing.assert_close(draw(mixed, scene), draw(plain, scene), rtol=1e-4, atol=1e-4)
+    samples, unhidden = draw(mixed, scene, 4), draw(plain, scene, 4)
+    torch.testing.assert_close(samples[:2], unhidden[:2], rtol=1e-4, atol=1e-4)
     for sample in (2, 3):
-        assert not torch.allclose(samples[sample], draw(plain, 4)[sample], rtol=1e-2)
+        assert not torch.allclose(samples[sample], unhidden[sample], rtol=1e-2)
     # With every image hidden, the encoder sees no difference between the pairs.
     blind = network(replace(config, hide_samples=True))
     nn.init.zeros_(blind.encoder.conv1.weight[:, :3])
-    torch.testing.assert_close(*draw(blind, 4).chunk(2), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(*draw(blind, scene, 4).chunk(2), rtol=1e-4, atol=1e-4)
 
 
-def batch(seed: int) -> Batch:
-    scene = look(seed)
+def batch() -> Batch:
+    scene = look()
     distance = torch.full((1, HEIGHT, WIDTH), 3.0)
     return Batch(
         scene.image[None], scene.rays[None], distance, scene.valid[None], scene.valid[None]
@@ -111,7 +103,7 @@ def test_dropped_out_images_teach_the_encoder_nothing_of_their_colours(
 ) -> None:
     config = config_with(pretrained_scales=(1,), image_dropout=share, diffusion_share=0.0)
     method = network(config).train()
-    loss(method, batch(5), torch.Generator().manual_seed(0))['loss'].backward()
+    loss(method, batch(), torch.Generator().manual_seed(0))['loss'].backward()
     colours, rays = method.encoder.conv1.weight.grad.split(3, dim=1)
     assert bool(colours.any()) == seen
     assert rays.any()
