@@ -12,6 +12,7 @@ of depth; fp16 keeps eleven.
 from __future__ import annotations
 
 import contextlib
+import functools
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -25,6 +26,20 @@ from .nn.latent import LatentNetwork
 AUTO = 'auto'
 _TYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
 PRECISIONS = (AUTO, *_TYPES)
+# What CPUs call the units that multiply bfloat16: of Intel and AMD, and of ARM.
+_BF16_UNITS = ('avx512_bf16', 'amx_bf16', 'bf16')
+
+
+@functools.cache
+def multiplies_bf16(device_type: str) -> bool:
+    """Whether the device multiplies bfloat16 in hardware.
+
+    Many CPUs do not, and take ten times as long to emulate it as they take for float32. One that
+    this version of PyTorch cannot ask is taken to do.
+    """
+    if device_type != 'cpu' or not hasattr(torch.cpu, 'get_capabilities'):
+        return True
+    return any(torch.cpu.get_capabilities().get(unit) for unit in _BF16_UNITS)
 
 
 def find_precision(precision: str, method: nn.Module, device: torch.device) -> torch.dtype:

@@ -16,7 +16,7 @@ from metric_depth_ros.errors import MetricDepthError
 from metric_depth_ros.layouts.latent import is_latent
 from metric_depth_ros.methods import METHODS
 from metric_depth_ros.methods.grin import Grin, GrinConfig
-from metric_depth_ros.precision import PRECISIONS, find_precision
+from metric_depth_ros.precision import PRECISIONS, find_precision, multiplies_bf16
 from metric_depth_ros.predictor import Predictor, load_predictor
 from metric_depth_ros.ros import parameters
 from metric_depth_ros.types import Camera, Frame
@@ -127,3 +127,22 @@ def test_of_a_loaded_model_and_of_what_it_refines(tmp_path: Path) -> None:
     )
     with pytest.raises(MetricDepthError, match="precision is 'half'"):
         load_predictor(str(tmp_path / 'tiny'), device='cpu', precision='half')
+
+
+@pytest.mark.parametrize(
+    ('units', 'multiplies'),
+    [
+        ({'avx2': True, 'avx512_bf16': True}, True),
+        ({'avx2': True, 'amx_bf16': True}, True),
+        ({'neon': True, 'bf16': True}, True),
+        ({'avx2': True, 'avx512_bf16': False, 'amx_bf16': False}, False),
+        ({'neon': True}, False),
+    ],
+    ids=str,
+)
+def test_a_cpu_is_asked_whether_it_multiplies_bfloat16(
+    units: dict[str, bool], multiplies: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, 'get_capabilities', lambda: units, raising=False)
+    assert multiplies_bf16.__wrapped__('cpu') == multiplies
+    assert multiplies_bf16.__wrapped__('cuda')

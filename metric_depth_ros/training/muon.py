@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..precision import multiplies_bf16
+
 # Newton-Schulz iteration of Jordan et al.: a quintic whose fixed points lie near 1.
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 _ITERATIONS = 5
@@ -97,10 +99,10 @@ class Muon(torch.optim.Optimizer):
 def orthogonal(matrix: Tensor) -> Tensor:
     """About U V^T of a matrix U S V^T: its singular values go to between 0.7 and 1.2.
 
-    In bfloat16, which the iteration bears.
+    In bfloat16, which the iteration bears, where that is faster.
     """
     a, b, c = _QUINTIC
-    x = matrix.to(torch.bfloat16)
+    x = matrix.to(torch.bfloat16 if multiplies_bf16(matrix.device.type) else torch.float32)
     wide = x.shape[0] <= x.shape[1]
     x = x if wide else x.T
     x = x / (x.norm() + 1e-7)

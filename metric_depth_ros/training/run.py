@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..errors import MetricDepthError
+from ..precision import multiplies_bf16
 from .curve import Curve
 from .feed import Feed
 from .fields import signature
@@ -82,7 +83,8 @@ class Run:
         cpu = torch.Generator().manual_seed(seed)
         generator = torch.Generator(device).manual_seed(seed)
         batch = feed.batch(step, cpu, device, part=part, parts=self.parts)
-        with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == 'bf16'):
+        bf16 = recipe.precision == 'bf16' and multiplies_bf16(device.type)
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             return OBJECTIVES[recipe.method](self.method, batch, generator)
 
     def tensors(self) -> dict[str, Tensor]:

@@ -15,6 +15,8 @@ from safetensors.torch import load_file
 from metric_depth_ros import checkpoint
 from metric_depth_ros.errors import MetricDepthError
 from metric_depth_ros.methods.grin import Grin, GrinConfig
+from metric_depth_ros.training import muon
+from metric_depth_ros.training import run as run_module
 from metric_depth_ros.training.data import FramePool
 from metric_depth_ros.training.feed import Feed
 from metric_depth_ros.training.loop import train
@@ -226,3 +228,18 @@ def test_parts_of_a_batch_are_one_step(recipe: Recipe, tmp_path: Path) -> None:
     floating = [b for b in method.buffers() if b.is_floating_point()]
     for buffer, a, b in zip(floating, *buffers, strict=True):
         torch.testing.assert_close(buffer, (a + b) / 2)
+
+
+def test_bf16_is_fp32_where_it_would_be_emulated(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def loss(precision: str, emulates: bool) -> float:
+        for module in (run_module, muon):
+            monkeypatch.setattr(module, 'multiplies_bf16', lambda device_type: not emulates)
+        out = tmp_path / f'{precision}-{emulates}'
+        changed = dataclasses.replace(recipe, precision=precision, steps=2, validate_every=2)
+        train(changed, out, frames=tmp_path / 'frames')
+        return json.loads((out / 'curve.jsonl').read_text())['loss']
+
+    assert loss('bf16', emulates=True) == loss('fp32', emulates=True)
+    assert loss('bf16', emulates=False) != loss('fp32', emulates=False)

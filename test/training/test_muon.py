@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from metric_depth_ros.training import muon
 from metric_depth_ros.training.muon import Muon, orthogonal
 
 
@@ -17,6 +18,16 @@ def test_orthogonal_keeps_directions_and_evens_sizes(shape):
     assert (diagonal > 0.5).all()
     assert (diagonal < 1.3).all()
     assert (core - torch.diag(diagonal)).abs().max() < 0.05
+
+
+def test_what_a_cpu_would_emulate_is_computed_in_float32(monkeypatch):
+    matrix = torch.randn((16, 40), generator=torch.Generator().manual_seed(1))
+    results = []
+    for multiplies in (True, False):
+        monkeypatch.setattr(muon, 'multiplies_bf16', lambda _, multiplies=multiplies: multiplies)
+        results.append(orthogonal(matrix))
+    assert not torch.equal(*results)
+    torch.testing.assert_close(*results, rtol=0, atol=0.02)
 
 
 def test_a_matrix_step_is_the_orthogonal_gradient():
