@@ -123,7 +123,12 @@ class Grin(nn.Module):
     # ---- the network -------------------------------------------------------------------------
 
     def encode(
-        self, image: Tensor, rays: Tensor, valid: Tensor, hidden: Tensor | None = None
+        self,
+        image: Tensor,
+        rays: Tensor,
+        valid: Tensor,
+        hidden: Tensor | None = None,
+        generator: torch.Generator | None = None,
     ) -> Scene:
         """Everything that depends on image and camera alone.
 
@@ -132,6 +137,7 @@ class Grin(nn.Module):
             rays: (B, 3, h, w) unit viewing rays.
             valid: (B, h, w) bool; what image and rays hold elsewhere has no influence.
             hidden: (B,) bool, images that the encoder does not see, but the pretrained network.
+            generator: of the config's style_noise, in training; None for none of it.
         """
         seen = valid[:, None]
         image, rays = image.where(seen, 0), rays.where(seen, 0)
@@ -139,7 +145,8 @@ class Grin(nn.Module):
         stacked = torch.cat([shown, rays], dim=1) if self.config.encoder_takes_rays else shown
         # Channels last is the faster layout for convolutions, on a CPU by a third.
         stacked = stacked.contiguous(memory_format=torch.channels_last)
-        beside = self.pretrained(image) if self.pretrained is not None else ()
+        noise = 0.0 if generator is None else self.config.style_noise
+        beside = () if self.pretrained is None else self.pretrained(image, noise, generator)
         merged = self.pyramid(self.encoder(stacked, beside))
 
         # The camera resized to the features: the mean ray of each cell, and enough of it seen.

@@ -18,6 +18,7 @@ LATER = {'later': True}
 # what starts from the regression's codes wants its head.
 _NEEDED = {
     'image_dropout': 'pretrained_scales',
+    'style_noise': 'pretrained_scales',
     'hide_samples': 'pretrained_scales',
     'diffuse_residual': 'regression_weight',
     'refine_width': 'regression_weight',
@@ -40,6 +41,8 @@ class GrinConfig:
         the encoder's; () for none.
     image_dropout: share of training images that the encoder itself does not see, so that what is
         predicted leans on what was learned from photographs.
+    style_noise: how far training moves the mean and the deviation of each channel of the frozen
+        network's maps, which are what rendered and real images differ in; see nn/mobilenet.py.
     global_width: channels of the merged feature map, C_g.
     top_down: merge the encoder's maps from coarse to fine rather than by concatenation.
     local_width, local_kernel: patch embedding of each pixel; width 0 for none (Table 4 A).
@@ -92,6 +95,7 @@ class GrinConfig:
     encoder_takes_rays: bool = False
     pretrained_scales: tuple[int, ...] = field(default=(), metadata=LATER)
     image_dropout: float = field(default=0.0, metadata=LATER)
+    style_noise: float = field(default=0.0, metadata=LATER)
     global_width: int = 512
     top_down: bool = False
     local_width: int = 128

@@ -105,14 +105,22 @@ class PretrainedMaps(nn.Module):
         for parameter in self.project.parameters():
             nn.init.zeros_(parameter)
 
-    def forward(self, image: Tensor) -> list[Tensor]:
-        """(B, 3, h, w) in [-1, 1] -> maps of the encoder's channels at strides 4, 8, 16, ..."""
+    def forward(
+        self, image: Tensor, style_noise: float = 0.0, generator: torch.Generator | None = None
+    ) -> list[Tensor]:
+        """(B, 3, h, w) in [-1, 1] -> maps of the encoder's channels at strides 4, 8, 16, ...
+
+        style_noise, generator: see `unsettled`; 0 for none.
+        """
         maps: dict[int, Tensor] = {}
         for scale, projections in zip(self.scales, self.project, strict=True):
             for level, x in enumerate(self._look(image, scale)):
                 # One norm for all channels: maps of different depth come in different sizes. With
                 # weights of its own its backward crashes in bf16 on a CPU, as none goes below.
-                x = projections[level](F.group_norm(x, 1))
+                x = F.group_norm(x, 1)
+                if style_noise:
+                    x = unsettled(x, style_noise, generator)
+                x = projections[level](x)
                 maps[level] = maps[level] + x if level in maps else x
         return [maps[level] for level in sorted(maps)]
 
@@ -121,3 +129,23 @@ class PretrainedMaps(nn.Module):
             image = F.interpolate(image, scale_factor=scale, mode='bicubic', align_corners=False)
         image = image.clamp(-1, 1).contiguous(memory_format=torch.channels_last)
         return self.network(image)[scale - 1 :]
+
+
+def unsettled(maps: Tensor, strength: float, generator: torch.Generator | None) -> Tensor:
+    """Each channel of each image scaled and shifted at random, as another style of images might.
+
+    The mean and the deviation of a channel over an image say what kind of image it is, and are
+    what differs between rendered scenes and photographs; who learns from the first should not
+    rely on them. After Li et al., Uncertainty Modeling for Out-of-Distribution Generalization,
+    2022 (Eq. 5 to 7), with one strength for all channels.
+
+    Args:
+        maps: (B, C, h, w). generator: on the CPU or the device of the maps.
+        strength: standard deviation of the shift, over the channel's deviation in the batch, and
+            of the logarithm of the scale.
+    """
+    where = generator.device if generator is not None else None
+    drawn = torch.randn((2, *maps.shape[:2], 1, 1), generator=generator, device=where)
+    scale, shift = (strength * drawn).to(maps)
+    deviation = maps.std(dim=(0, 2, 3), keepdim=True)
+    return maps * scale.exp() + deviation * shift

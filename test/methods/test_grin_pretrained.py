@@ -110,8 +110,22 @@ def test_dropped_out_images_teach_the_encoder_nothing_of_their_colours(
     assert method.pretrained.project[0][0].weight.grad.any()
 
 
+def test_style_noise_is_of_training_alone() -> None:
+    calm = network(config_with(pretrained_scales=(1,), diffusion_share=0.0))
+    noisy = network(config_with(pretrained_scales=(1,), diffusion_share=0.0, style_noise=0.3))
+    noisy.load_state_dict(calm.state_dict())
+    assert torch.equal(merged(noisy, look()), merged(calm, look()))
+
+    def of_step(method: Grin, seed: int) -> Tensor:
+        return loss(method, batch(), torch.Generator().manual_seed(seed))['loss']
+
+    assert of_step(noisy, 1) != of_step(calm, 1)
+    assert of_step(noisy, 1) == of_step(noisy, 1)
+    assert of_step(noisy, 1) != of_step(noisy, 2)
+
+
 @pytest.mark.parametrize(
-    'change', [{'image_dropout': 0.5}, {'hide_samples': True}], ids=['training', 'sampling']
+    'change', [{'image_dropout': 0.5}, {'style_noise': 0.3}, {'hide_samples': True}], ids=str
 )
 def test_what_hides_the_image_wants_who_sees_it(change: dict) -> None:
     with pytest.raises(MetricDepthError, match='expected pretrained_scales'):

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from transformers import MobileNetV2Config, MobileNetV2Model
 
-from metric_depth_ros.nn.mobilenet import MobileNetV2, PretrainedMaps
+from metric_depth_ros.nn.mobilenet import MobileNetV2, PretrainedMaps, unsettled
 
 ENCODER = (8, 16, 32, 64)
 
@@ -92,3 +92,41 @@ def test_the_network_does_not_learn_and_what_it_is_projected_by_does() -> None:
     sum(x.square().sum() + x.sum() for x in maps(torch.rand((1, 3, 64, 64)))).backward()
     assert all(p.grad is None for p in maps.network.parameters())
     assert all(p.grad.any() for p in maps.project.parameters())
+
+
+def channels(images: int = 400, strength: float = 0.3) -> tuple[torch.Tensor, torch.Tensor]:
+    """Maps of one pattern in every image, and the same unsettled."""
+    pattern = torch.randn((1, 3, 6, 8), generator=torch.Generator().manual_seed(4))
+    pattern = pattern * torch.tensor([0.1, 1, 10])[:, None, None] + 2
+    maps = pattern.expand(images, -1, -1, -1)
+    return maps, unsettled(maps, strength, torch.Generator().manual_seed(5))
+
+
+def test_unsettled_channels_keep_their_pattern() -> None:
+    before, after = (
+        (x - x.mean((2, 3), keepdim=True)) / x.std((2, 3), keepdim=True) for x in channels()
+    )
+    torch.testing.assert_close(after, before, rtol=1e-3, atol=1e-3)
+
+
+def test_unsettled_channels_move_by_the_strength() -> None:
+    before, after = channels()
+    deviation = before.std((0, 2, 3))
+    stretch = (after.std((2, 3)) / before.std((2, 3))).log()
+    torch.testing.assert_close(stretch.std(0), torch.full((3,), 0.3), rtol=0.15, atol=0)
+    shift = after.mean((2, 3)) - before.mean((2, 3)) * stretch.exp()
+    torch.testing.assert_close(shift.std(0), 0.3 * deviation, rtol=0.15, atol=0)
+    together = torch.stack([stretch[:, 0], stretch[:, 1], shift[:, 0], shift[:, 1]])
+    assert (together.corrcoef() - torch.eye(4)).abs().max() < 0.2  # each for itself
+
+
+def test_style_noise_is_the_generators() -> None:
+    maps = PretrainedMaps(ENCODER, (1, 2))
+    for parameter in maps.project.parameters():
+        nn.init.normal_(parameter, generator=torch.Generator().manual_seed(2))
+    image = torch.rand((1, 3, 64, 64), generator=torch.Generator().manual_seed(3))
+    calm = maps(image)
+    for level, x in enumerate(maps(image, 0.3, torch.Generator().manual_seed(6))):
+        again = maps(image, 0.3, torch.Generator().manual_seed(6))[level]
+        assert torch.equal(again, x)
+        assert not torch.allclose(x, calm[level], rtol=1e-2)

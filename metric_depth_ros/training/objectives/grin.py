@@ -31,7 +31,7 @@ def loss(method: Grin, batch: Batch, generator: torch.Generator) -> dict[str, Te
     if config.image_dropout:
         draws = torch.rand(len(codes), generator=generator, device=generator.device)
         hidden = (draws < config.image_dropout).to(codes.device)
-    scene = method.encode(batch.image, batch.rays, batch.inside, hidden)
+    scene = method.encode(batch.image, batch.rays, batch.inside, hidden, generator)
     losses = {}
     if scene.regression is not None:
         error = F.l1_loss(scene.regression, codes, reduction='none')
