@@ -23,7 +23,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         '--sequence', action='store_true', help='one moving camera instead of separate frames'
     )
-    parser.add_argument('--scenes', choices=('indoor', 'outdoor', 'both', 'road'), default='both')
+    parser.add_argument(
+        '--scenes', choices=('indoor', 'close', 'outdoor', 'both', 'road'), default='both'
+    )
     parser.add_argument(
         '--split',
         choices=('train', 'heldout'),

@@ -32,6 +32,11 @@ def laden_table(b: SceneBuilder) -> None:
     table(b, clutter=b.random.randint(0, 4))
 
 
+def crowded_table(b: SceneBuilder) -> None:
+    """What an arm sorts: more on it than there is room for side by side."""
+    table(b, clutter=b.random.randint(8, 20))
+
+
 def desk(b: SceneBuilder) -> None:
     """A table with a monitor, a keyboard and clutter; the seat is on the x side."""
     r = b.random

@@ -12,7 +12,7 @@ from .materials import SPLITS
 from .outdoor import lay_out
 from .scene import Scenes
 
-KINDS = ('indoor', 'outdoor', 'both', 'road')
+KINDS = ('indoor', 'close', 'outdoor', 'both', 'road')
 
 
 def make_scenes(
@@ -26,7 +26,8 @@ def make_scenes(
     """Random scenes.
 
     Args:
-        kind: 'indoor', 'outdoor', 'both' (two thirds indoor) or 'road', of what is outdoors the
+        kind: 'indoor'; 'close', rooms with more small things in them, for views from within an
+            arm's reach; 'outdoor'; 'both' (two thirds indoor); or 'road', of what is outdoors the
             wide roads that vehicles drive.
         count: how many.
         generator: on the CPU.
@@ -45,10 +46,10 @@ def make_scenes(
     builders = []
     for _ in range(count):
         random = seeded(generator)
-        outdoor = random.random() < {'indoor': 0.0, 'both': 1 / 3}.get(kind, 1.0)
+        outdoor = random.random() < {'indoor': 0.0, 'close': 0.0, 'both': 1 / 3}.get(kind, 1.0)
         builders.append(
             lay_out(random, split, content, wide=kind == 'road')
             if outdoor
-            else furnish(random, split, content)
+            else furnish(random, split, content, crowded=kind == 'close')
         )
     return stack(builders)

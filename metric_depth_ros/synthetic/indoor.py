@@ -10,15 +10,22 @@ import math
 from random import Random
 
 from .builder import SceneBuilder, Thing
+from .clutter import floor_thing
 from .content import Content
 from .floor import Floor
+from .furniture import crowded_table
 from .groups import GROUPS
 from .openings import doors_and_windows, walls
 from .styles import BACKS, FOOTPRINTS, STYLES, Style
 
 
-def furnish(random: Random, split: str, content: Content | None = None) -> SceneBuilder:
-    """One room with everything in it; its floor is z = 0, its middle x = y = 0."""
+def furnish(
+    random: Random, split: str, content: Content | None = None, *, crowded: bool = False
+) -> SceneBuilder:
+    """One room with everything in it; its floor is z = 0, its middle x = y = 0.
+
+    crowded: with tables full of small things, and more of them on the floor.
+    """
     b = SceneBuilder(random, split, outdoor=False, content=content)
     style = random.choice(STYLES[split])
     length, width = random.uniform(*style.length), random.uniform(*style.width)
@@ -32,6 +39,9 @@ def furnish(random: Random, split: str, content: Content | None = None) -> Scene
         alcove(b, taken, length, width, height)
     bright = light(b, length, width, height)
     doors_and_windows(b, taken, length, width, height, bright)
+    if crowded:
+        for thing in [crowded_table] * random.randint(1, 2) + [floor_thing] * random.randint(2, 5):
+            stand_anywhere(b, taken, thing, length, width)
     equip(b, style, taken, length, width)
     return b
 

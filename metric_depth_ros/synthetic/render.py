@@ -191,7 +191,7 @@ def render_batch(
         random_camera(width, height, generator, fov_deg=fov_deg, lens=lens, split=split)
         for _ in range(batch_size)
     ]
-    pose = random_pose(scenes, generator, cameras, content=content, driven=kind == 'road')
+    pose = random_pose(scenes, generator, cameras, content=content, kind=kind)
     return render(scenes, cameras, pose, generator, appearance)
 
 

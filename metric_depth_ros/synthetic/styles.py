@@ -45,7 +45,7 @@ FOOTPRINTS: dict[Thing, tuple[float, float]] = {
     g.dining: (2.0, 1.9), g.desk_place: (1.9, 1.8), g.desk_pair: (3.4, 1.8),
     g.meeting: (2.2, 4.2), g.sofa_corner: (2.3, 2.2), g.bed_place: (2.2, 3.0),
     g.kitchen: (0.7, 3.8), g.rack_row: (1.2, 5.2), g.chair_rows: (2.0, 1.9),
-    g.canteen: (2.0, 2.0), floor_thing: (0.7, 0.7),
+    g.canteen: (2.0, 2.0), floor_thing: (0.7, 0.7), f.crowded_table: (0.9, 1.8),
 }  # fmt: skip
 # How far behind its origin a thing has its back, metres; half its depth if not named.
 BACKS: dict[Thing, float] = {

@@ -45,7 +45,7 @@ def trajectory(
     *,
     camera: Camera | None = None,
     content: Content | None = None,
-    driven: bool = False,
+    kind: str = 'both',
 ) -> Tensor:
     """(frames, 4, 4) world_from_camera: a smooth path through one scene.
 
@@ -53,10 +53,10 @@ def trajectory(
     CLEARANCE from everything where the scene allows it.
 
     Args:
-        scene: one scene. rate: frames a second. driven: see random_pose.
+        scene: one scene. rate: frames a second. kind: see random_pose.
     """
     cameras = None if camera is None else [camera]
-    start = random_pose(scene, generator, cameras, content=content, driven=driven)[0].cpu()
+    start = random_pose(scene, generator, cameras, content=content, kind=kind)[0].cpu()
     outdoor = bool(scene.outdoor[0])
     time = torch.arange(frames) / rate
     shrink = torch.logspace(0, -2.5, CANDIDATES)[:, None, None]
@@ -123,9 +123,7 @@ def sequence(
     camera = camera or random_camera(
         width, height, generator, fov_deg=fov_deg, lens=lens, split=split
     )
-    poses = trajectory(
-        scene, frames, rate, generator, camera=camera, content=content, driven=kind == 'road'
-    )
+    poses = trajectory(scene, frames, rate, generator, camera=camera, content=content, kind=kind)
     # The same clouds, exposure and colours in every frame; the noise alone is new.
     look_seed = int(torch.randint(2**62, (), generator=generator))
     for index, pose in enumerate(poses):

@@ -31,6 +31,8 @@ PLACES = 3
 PROBE = (16, 12)
 # Share of views drawn by widest_pose.
 WIDEST = 0.06
+# How much nearer than otherwise things may be in close views.
+CLOSE = 0.35
 
 Vector = tuple[float, float, float]
 
@@ -62,7 +64,7 @@ def random_pose(
     cameras: list[Camera] | None = None,
     *,
     content: Content | None = None,
-    driven: bool = False,
+    kind: str = 'both',
 ) -> Tensor:
     """(B, 4, 4) world_from_camera: one natural view of each scene.
 
@@ -71,7 +73,8 @@ def random_pose(
     Args:
         cameras: B cameras that will look; a wide one if None.
         content: `natural_views` chooses how views are drawn.
-        driven: outdoors, those of cars and lorries alone.
+        kind: of the scenes, see make_scenes. On a 'road' all cameras are those of cars and
+            lorries, and 'close' ones look at what is within an arm's reach.
     """
     count = len(scenes)
     cameras = cameras or [Camera(8, 8, 7.5, 5.5, *PROBE)] * count
@@ -81,10 +84,13 @@ def random_pose(
         return widest_pose(scenes, generator, rays)
     random = seeded(generator)
     widest = torch.tensor([random.random() < WIDEST for _ in range(count)]).to(scenes.device)
-    outdoors = OUTDOORS if content is None or content.vehicle_views else ON_FOOT
-    outdoors = DRIVEN if driven else outdoors
-    pose = _natural_pose(scenes, random, rays, outdoors)
-    if widest.any() and not driven:
+    habits = AT_REACH if kind == 'close' else INDOORS, OUTDOORS
+    if content is not None and not content.vehicle_views:
+        habits = habits[0], ON_FOOT
+    if kind == 'road':
+        habits = habits[0], DRIVEN
+    pose = _natural_pose(scenes, random, rays, habits, CLOSE if kind == 'close' else 1.0)
+    if widest.any() and kind not in ('road', 'close'):
         pose[widest] = widest_pose(scenes[widest], generator, rays[widest])
     return pose
 
@@ -96,8 +102,13 @@ def _few_rays(camera: Camera) -> Tensor:
     return geometry.directions(grid * size - 0.5, camera)
 
 
-def _natural_pose(scenes: Scenes, random: Random, rays: Tensor, outdoors: Habits) -> Tensor:
-    """The first of ATTEMPTS views of each scene without flaws, or the one with fewest."""
+def _natural_pose(
+    scenes: Scenes, random: Random, rays: Tensor, habits: tuple[Habits, Habits], near: float
+) -> Tensor:
+    """The first of ATTEMPTS views of each scene without flaws, or the one with fewest.
+
+    habits: indoors and outdoors. near: see _flaws.
+    """
     places = _places(scenes)
     best = torch.zeros(len(scenes), 4, 4, device=scenes.device)
     fewest = torch.full((len(scenes),), torch.inf, device=scenes.device)
@@ -106,8 +117,8 @@ def _natural_pose(scenes: Scenes, random: Random, rays: Tensor, outdoors: Habits
         if not len(rest):
             break
         some = scenes[rest]
-        pose = _try_poses(some, [places[i] for i in rest.tolist()], random, outdoors)
-        flaws = _flaws(some, pose, rays[rest])
+        pose = _try_poses(some, [places[i] for i in rest.tolist()], random, habits, near)
+        flaws = _flaws(some, pose, rays[rest], near)
         better = flaws < fewest[rest]
         best[rest[better]] = pose[better]
         fewest[rest[better]] = flaws[better]
@@ -139,16 +150,19 @@ def _places(scenes: Scenes) -> list[Place]:
     return places
 
 
-def _try_poses(scenes: Scenes, places: list[Place], random: Random, outdoors: Habits) -> Tensor:
+def _try_poses(
+    scenes: Scenes, places: list[Place], random: Random, habits: tuple[Habits, Habits], near: float
+) -> Tensor:
     """A view of each scene by some habit: of PLACES tries the first with air around it."""
     tries = []
     for place in places:
-        habits = outdoors if place.outdoor else INDOORS
-        habit = random.choices([h for h, _ in habits], [w for _, w in habits])[0]
+        usual = habits[place.outdoor]
+        habit = random.choices([h for h, _ in usual], [w for _, w in usual])[0]
         tries.append([habit(random, place) for _ in range(PLACES)])
     views = torch.tensor(tries)
     free = clearance(scenes, views[..., :3].to(scenes.device)).cpu()
-    enough = torch.stack([_wanted_clearance(scenes, z.to(scenes.device)) for z in views[..., 2].T])
+    heights = views[..., 2].T.to(scenes.device)
+    enough = torch.stack([_wanted_clearance(scenes, z, near) for z in heights])
     missing = (enough.T.cpu() - free).clamp(min=0)
     views = views[torch.arange(len(places)), missing.argmin(1)]
     shaky = torch.tensor([random.random() < 0.25 for _ in places])
@@ -157,8 +171,11 @@ def _try_poses(scenes: Scenes, places: list[Place], random: Random, outdoors: Ha
     return pose.to(scenes.device)
 
 
-def _flaws(scenes: Scenes, pose: Tensor, rays: Tensor) -> Tensor:
-    """(B,) what makes a view useless, 0 = nothing does."""
+def _flaws(scenes: Scenes, pose: Tensor, rays: Tensor, near: float = 1.0) -> Tensor:
+    """(B,) what makes a view useless, 0 = nothing does.
+
+    near: factor of the distances below which something is too near.
+    """
     directions = F.normalize(torch.einsum('bij,bhwj->bhwi', pose[:, :3, :3], rays), dim=-1)
     hits = cast(scenes, pose[:, :3, 3], directions)
     distance, which = hits.ray_distance.flatten(1), hits.primitive.flatten(1)
@@ -174,24 +191,24 @@ def _flaws(scenes: Scenes, pose: Tensor, rays: Tensor) -> Tensor:
 
     outdoor = scenes.outdoor
     nothing = share(distance > torch.where(outdoor, SKY_DISTANCE, 20.0)[:, None])
-    near = share((distance < torch.where(outdoor, 0.9, 0.45)[:, None]) & ~floor)
+    in_the_way = share((distance < near * torch.where(outdoor, 0.9, 0.45)[:, None]) & ~floor)
     filled = (largest > 0.8) & ~is_room.any(1) & ~(share(floor) > 0.5)
     blank = (share(floor | is_room) > 0.98) & (share(floor) < 0.02)  # plain wall, no floor
     clear = clearance(scenes, pose[:, None, :3, 3])[:, 0]
     return (
-        10.0 * (_wanted_clearance(scenes, pose[:, 2, 3]) - clear).clamp(min=0)
-        + (middle < torch.where(outdoor, 0.8, 0.4)).float()
-        + (near > 0.06).float()
+        10.0 * (_wanted_clearance(scenes, pose[:, 2, 3], near) - clear).clamp(min=0)
+        + (middle < near * torch.where(outdoor, 0.8, 0.4)).float()
+        + (in_the_way > 0.06).float()
         + filled.float()
         + blank.float()
-        + ((middle < 0.9) & (largest > 0.6) & ~outdoor).float()
+        + ((middle < near * 0.9) & (largest > 0.6) & ~outdoor).float()
         + (nothing > torch.where(outdoor, 0.55, 0.12)).float()
     )
 
 
-def _wanted_clearance(scenes: Scenes, height: Tensor) -> Tensor:
+def _wanted_clearance(scenes: Scenes, height: Tensor, near: float) -> Tensor:
     """(B,) metres; less where the camera is so low that the floor is the nearest thing."""
-    wanted = torch.where(scenes.outdoor, CLEARANCE_OUTDOORS, CLEARANCE)
+    wanted = near * torch.where(scenes.outdoor, CLEARANCE_OUTDOORS, CLEARANCE)
     return torch.minimum(wanted, 0.9 * height)
 
 
@@ -230,7 +247,9 @@ def at_desk(r: Random, place: Place) -> View:
     return _towards(r, place, (x, y, z), far * math.cos(steep), above)
 
 
-def _towards(r: Random, place: Place, target: Vector, far: float, z: float) -> View:
+def _towards(
+    r: Random, place: Place, target: Vector, far: float, z: float, steepest: float = 1.1
+) -> View:
     """From `far` metres beside the target, within the place, not aimed too well."""
     around = r.uniform(-math.pi, math.pi)
     x = target[0] + far * math.cos(around)
@@ -239,7 +258,7 @@ def _towards(r: Random, place: Place, target: Vector, far: float, z: float) -> V
     x, y = min(max(x, -edge_x), edge_x), min(max(y, -edge_y), edge_y)
     dx, dy = target[0] - x, target[1] - y
     pitch = math.atan2(target[2] - z, max(math.hypot(dx, dy), 0.2))
-    pitch = min(max(pitch + r.gauss(0, 0.1), -1.1), 0.35)
+    pitch = min(max(pitch + r.gauss(0, 0.1), -steepest), 0.35)
     return x, y, z, math.atan2(dy, dx) + r.gauss(0, 0.15), pitch
 
 
@@ -264,6 +283,31 @@ def along_floor(r: Random, place: Place) -> View:
     x, y = _somewhere(r, place)
     z = r.uniform(0.25, 0.8) if place.outdoor else r.uniform(0.15, 0.6)
     return x, y, z, r.uniform(-math.pi, math.pi), r.gauss(-0.02, 0.08)
+
+
+def over_table(r: Random, place: Place) -> View:
+    """Of an arm's camera, or a hand's: down at small things, 0.2 to 0.8 m away."""
+    small = [(p, size) for p, size in place.things if size < 0.7 and p[2] < 1.25]
+    if not small:
+        return low_down(r, place)
+    clutter = [(p, size) for p, size in small if size < 0.3]
+    (x, y, z), size = r.choice(clutter if clutter and r.random() < 0.7 else small)
+    far = math.exp(r.uniform(math.log(0.2), math.log(0.8))) + size / 2
+    steep = r.uniform(0.25, 1.45)
+    above = min(max(z + far * math.sin(steep), 0.1), place.height - 0.4)
+    return _towards(r, place, (x, y, z), far * math.cos(steep), above, steepest=1.5)
+
+
+def low_down(r: Random, place: Place) -> View:
+    """Of a robot that vacuums, or carries a box: ahead, from below the seats of chairs."""
+    x, y = _somewhere(r, place)
+    return x, y, r.uniform(0.08, 0.4), r.uniform(-math.pi, math.pi), r.gauss(-0.1, 0.15)
+
+
+def close_to_floor(r: Random, place: Place) -> View:
+    """Down at the floor from knee height."""
+    x, y = _somewhere(r, place)
+    return x, y, r.uniform(0.25, 0.9), r.uniform(-math.pi, math.pi), -r.uniform(0.4, 1.5)
 
 
 def driving(r: Random, place: Place) -> View:
@@ -306,6 +350,7 @@ def walking(r: Random, place: Place) -> View:
 INDOORS: Habits = (
     (at_thing, 0.36), (across, 0.24), (at_floor, 0.12), (along_floor, 0.13), (at_desk, 0.15),
 )  # fmt: skip
+AT_REACH: Habits = ((over_table, 0.7), (low_down, 0.15), (close_to_floor, 0.15))
 ON_FOOT: Habits = (
     (driving, 0.3), (walking, 0.25), (at_thing, 0.22), (along_floor, 0.13), (at_floor, 0.1),
 )  # fmt: skip

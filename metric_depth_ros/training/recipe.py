@@ -39,7 +39,8 @@ class SyntheticData:
     """Frames rendered once, before training.
 
     frames, width, height: how many, and their size in pixels; training resizes them.
-    scenes: 'indoor', 'outdoor', 'both' or 'road'. seed: of the scenes, the cameras and all else.
+    scenes: 'indoor', 'close', 'outdoor', 'both' or 'road'.
+    seed: of the scenes, the cameras and all else.
     weight: share of the training images beside the other sources', in whatever unit.
     without: names of fields of synthetic.Appearance, Sensor and Content that are turned off.
     """
@@ -53,8 +54,10 @@ class SyntheticData:
     without: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.scenes not in ('indoor', 'outdoor', 'both', 'road'):
-            raise RecipeError(f'scenes is {self.scenes!r}, expected indoor, outdoor, both or road')
+        if self.scenes not in ('indoor', 'close', 'outdoor', 'both', 'road'):
+            raise RecipeError(
+                f'scenes is {self.scenes!r}, expected indoor, close, outdoor, both or road'
+            )
         _at_least_one(self, 'frames', 'width', 'height')
         _weight(self.weight)
         if self.without:
@@ -179,7 +182,7 @@ class Recipe:
         falls by a cosine to zero at `steps`.
     weight_decay acts on the layers' weight matrices only (GRIN, Section 5.2). clip_norm: of the
         gradient. ema_decay: of the averaged weights, which are what is saved.
-    precision: 'fp32' or 'bf16' (autocast).
+    precision: 'fp32' or 'bf16' (autocast); a device that would have to emulate bf16 takes fp32.
     """
 
     name: str

@@ -13,6 +13,7 @@ from metric_depth_ros.synthetic import Content, make_scenes, random_pose
 from metric_depth_ros.synthetic.builder import SceneBuilder, stack
 from metric_depth_ros.synthetic.cameras import clearance, look
 from metric_depth_ros.synthetic.raycast import cast
+from metric_depth_ros.synthetic.scene import Kind
 from metric_depth_ros.synthetic.views import _few_rays, _flaws
 from metric_depth_ros.types import Camera
 
@@ -27,8 +28,7 @@ def seeded(seed: int) -> torch.Generator:
 def views(kind: str, content: Content | None = None):
     generator = seeded(3)
     scenes = make_scenes(kind, COUNT, generator)
-    driven = kind == 'road'
-    return scenes, random_pose(scenes, generator, [CAMERA] * COUNT, content=content, driven=driven)
+    return scenes, random_pose(scenes, generator, [CAMERA] * COUNT, content=content, kind=kind)
 
 
 def distances(scenes, pose):
@@ -104,6 +104,33 @@ def test_on_roads_only_vehicles_look_level_and_from_their_height() -> None:
         return torch.stack([d[d < 1000].median() for d in distances(*views(kind))]).median()
 
     assert middle('road') > 1.2 * middle('outdoor')
+
+
+def test_close_views_are_of_what_is_within_reach() -> None:
+    scenes, pose = views('close')
+    assert not scenes.outdoor.any()
+
+    def middles(kind: str) -> torch.Tensor:
+        return torch.stack([d.median() for d in distances(*views(kind))])
+
+    close = middles('close')
+    assert (close < 1.0).float().mean() > 0.4
+    assert (middles('indoor') < 1.0).float().mean() < 0.1
+    assert close.quantile(0.1) < 0.6
+    pitch = torch.asin(pose[:, 2, 2]).rad2deg()
+    assert (pitch < -30).float().mean() > 0.3  # as an arm looks
+    assert ((pose[:, 2, 3] < 0.4) & (pitch > -30)).float().mean() > 0.08  # as a low robot does
+    assert (clearance(scenes, pose[:, None, :3, 3])[:, 0] > 0).all()
+
+
+def test_close_rooms_hold_more_small_things() -> None:
+    def small(kind: str) -> float:
+        scenes, _ = views(kind)
+        size = scenes.half_size.amax(-1) * 2
+        solid = (scenes.kind != Kind.NONE) & (scenes.kind != Kind.ROOM)
+        return (solid & (size < 0.3)).float().sum(1).mean().item()
+
+    assert small('close') > small('indoor') + 5
 
 
 def test_useless_views_are_told_from_useful_ones():
