@@ -31,7 +31,7 @@ from ..nn.rin import Rin
 from ..nn.subset import random_subset
 from ..types import Conditioning
 from .grin_config import GrinConfig as GrinConfig
-from .grin_tokens import Scene, Tokens, View
+from .grin_tokens import Scene, Tokens
 
 # Bounds the memory of `draw`: samples are taken so many tokens at a time.
 TOKENS_PER_PASS = 2**18
@@ -136,17 +136,21 @@ class Grin(nn.Module):
             image: (B, 3, h, w) RGB in [-1, 1]; h and w multiples of `multiple_of`.
             rays: (B, 3, h, w) unit viewing rays.
             valid: (B, h, w) bool; what image and rays hold elsewhere has no influence.
-            hidden: (B,) bool, images that the encoder does not see, but the pretrained network.
+            hidden: (B,) bool, images that the encoder does not see, but the pretrained network;
+                or (N,) of one image, which is then encoded in N ways.
             generator: of the config's style_noise, in training; None for none of it.
         """
         seen = valid[:, None]
         image, rays = image.where(seen, 0), rays.where(seen, 0)
-        shown = image if hidden is None else image.masked_fill(hidden[:, None, None, None], 0)
+        noise = 0.0 if generator is None else self.config.style_noise
+        beside = () if self.pretrained is None else self.pretrained(image, noise, generator)
+        shown = image
+        if hidden is not None:
+            shown = torch.where(hidden[:, None, None, None], 0, image)
+            image, rays, seen = (x.expand(len(hidden), -1, -1, -1) for x in (image, rays, seen))
         stacked = torch.cat([shown, rays], dim=1) if self.config.encoder_takes_rays else shown
         # Channels last is the faster layout for convolutions, on a CPU by a third.
         stacked = stacked.contiguous(memory_format=torch.channels_last)
-        noise = 0.0 if generator is None else self.config.style_noise
-        beside = () if self.pretrained is None else self.pretrained(image, noise, generator)
         merged = self.pyramid(self.encoder(stacked, beside))
 
         # The camera resized to the features: the mean ray of each cell, and enough of it seen.
@@ -302,61 +306,58 @@ class Grin(nn.Module):
             read &= asked
 
         depth = torch.empty_like(noise)
-        for view, samples in self._views(num_samples).items():
+        # Of four samples two see the mirrored image, and two an image hidden from the encoder.
+        number = torch.arange(num_samples, device=valid.device)
+        flips = (number % 2 == 1) & self.config.mirror_samples
+        hides = (number % 4 >= 2) & self.config.hide_samples
+        for flip in flips.unique().tolist():
+            samples = flips == flip
             depth[samples] = self._draw_view(
-                conditioning, view, noise[samples], read, asked, num_steps, generator
-            )
+                conditioning, flip, hides[samples], noise[samples], read, asked, num_steps,
+                generator,
+            )  # fmt: skip
         return depth
-
-    def _views(self, num_samples: int) -> dict[View, list[int]]:
-        """How the image is looked at, and by which samples."""
-        views: dict[View, list[int]] = {}
-        for sample in range(num_samples):
-            view = View(
-                mirrored=self.config.mirror_samples and sample % 2 == 1,
-                hidden=self.config.hide_samples and sample % 4 >= 2,
-            )
-            views.setdefault(view, []).append(sample)
-        return views
 
     def _draw_view(
         self,
         conditioning: Conditioning,
-        view: View,
+        flip: bool,
+        hides: Tensor,
         noise: Tensor,
         read: Tensor,
         asked: Tensor,
         num_steps: int,
         generator: torch.Generator,
     ) -> Tensor:
-        """Samples of one view, as `draw` returns them.
+        """Samples of the image or, if `flip`, of the mirrored one; as `draw` returns them.
 
         Args:
+            hides: (S,) bool, samples of an image that is hidden from the encoder.
             noise: (S, h, w) x_1, whatever is asked for.
             read, asked: (h, w) bool, valid pixels that the latents read, and that are predicted.
         """
-        if view.mirrored:
+        if flip:
             conditioning = mirrored(conditioning)
             noise, read, asked = noise.flip(-1), read.flip(-1), asked.flip(-1)
         image, rays, valid = conditioning.image, conditioning.rays, conditioning.valid
 
         # 1. The tokens: pixels that are read, and pixels that are asked for.
         pixels = (read | asked).flatten().nonzero()[:, 0]
-        hidden = torch.tensor([view.hidden], device=image.device)
-        scene = self.encode(image[None], rays[None], valid[None], hidden)
-        cells = self._cells(scene, generator)
-        tokens = self.tokens(scene, pixels[None], read.flatten()[pixels][None], *cells)
+        looks, look_of = hides.unique(return_inverse=True)
+        scene = self.encode(image[None], rays[None], valid[None], looks)
+        every = pixels.expand(len(looks), -1)
+        tokens = self.tokens(scene, every, read.flatten()[every], *self._cells(scene, generator))
 
         # 2. Denoise, as many samples at a time as memory should hold.
         step = max(1, TOKENS_PER_PASS // tokens.readable.shape[1])
-        parts = noise.flatten(1)[:, pixels].split(step)
-        codes = torch.cat([self._sample_codes(tokens, part, num_steps) for part in parts])
+        parts = zip(look_of.split(step), noise.flatten(1)[:, pixels].split(step), strict=True)
+        codes = [self._sample_codes(tokens.rows(look), part, num_steps) for look, part in parts]
 
         # 3. Back to metres along z.
-        z_depth = self._z_depth(codes, rays[2].flatten()[pixels])
+        z_depth = self._z_depth(torch.cat(codes), rays[2].flatten()[pixels])
         depth = torch.full_like(noise, math.nan)
         depth[:, asked] = z_depth[:, asked.flatten()[pixels]]
-        return depth.flip(-1) if view.mirrored else depth
+        return depth.flip(-1) if flip else depth
 
     @torch.no_grad()
     def regress(self, conditioning: Conditioning) -> Tensor | None:
@@ -391,8 +392,7 @@ class Grin(nn.Module):
         return torch.where(ray_distance < self.config.beyond, ray_distance * z, torch.inf).float()
 
     def _sample_codes(self, tokens: Tokens, noise: Tensor, num_steps: int) -> Tensor:
-        """(S, L) noise to (S, L) codes."""
-        tokens = tokens.expand(len(noise))
+        """(S, L) noise to (S, L) codes; tokens of S images."""
         latents: Tensor | None = None
 
         def predict_data(noisy: Tensor, t: Tensor, gamma: Tensor) -> Tensor:

@@ -39,19 +39,8 @@ class Tokens:
     readable: Tensor
     centre: Tensor
 
-    def expand(self, samples: int) -> Tokens:
-        """The tokens of one image, seen `samples` times over."""
+    def rows(self, which: Tensor) -> Tokens:
+        """Those of the images `which` (S,), once for each sample of them."""
         return Tokens(
-            self.local.expand(samples, -1, -1),
-            self.scene.expand(samples, -1, -1),
-            self.readable.expand(samples, -1),
-            self.centre.expand(samples, -1),
+            self.local[which], self.scene[which], self.readable[which], self.centre[which]
         )
-
-
-@dataclass(frozen=True)
-class View:
-    """How samples look at the image: mirrored, hidden from the encoder (see `Grin.encode`)."""
-
-    mirrored: bool
-    hidden: bool

@@ -89,6 +89,15 @@ def test_of_four_samples_two_are_hidden() -> None:
     torch.testing.assert_close(*draw(blind, scene, 4).chunk(2), rtol=1e-4, atol=1e-4)
 
 
+def test_the_pretrained_network_looks_once_at_each_side() -> None:
+    config = config_with(pretrained_scales=(1,), mirror_samples=True, hide_samples=True)
+    method, looks = network(config), []
+    method.pretrained.network.register_forward_pre_hook(lambda _, given: looks.append(given[0]))
+    draw(method, look(), 4)
+    assert [len(images) for images in looks] == [1, 1]
+    torch.testing.assert_close(looks[1], looks[0].flip(-1))
+
+
 def batch() -> Batch:
     scene = look()
     distance = torch.full((1, HEIGHT, WIDTH), 3.0)
