@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from ..checkpoint import find, load
@@ -77,3 +78,12 @@ def take_weights(method: nn.Module, base: Any, name: str) -> None:
             f'and the config that the base was trained with'
         )
     method.load_state_dict({**wanted, **given})
+
+
+@torch.no_grad()
+def approach(method: nn.Module, goal: nn.Module, share: float) -> None:
+    """Move the weights and statistics of `method` by `share` of the way to those of `goal`."""
+    goals = goal.state_dict()
+    for key, value in method.state_dict().items():
+        if value.is_floating_point():
+            value.lerp_(goals[key], share)

@@ -9,6 +9,9 @@ from typing import Any
 
 from ..errors import MetricDepthError
 
+# Metadata of fields that say what becomes of what was learned: a run may change them on its way.
+AFTERWARDS = {'afterwards': True}
+
 
 class RecipeError(MetricDepthError):
     """A recipe that is not there or does not make sense: names the field and its value."""
@@ -82,7 +85,8 @@ def convert(hint: Any, value: Any, label: str) -> Any:
 def signature(value: Any) -> str:
     """Text that two values share if they say the same: fields at their default are left out.
 
-    So a field that a later version adds, with a default that changes nothing, changes none.
+    So a field that a later version adds, with a default that changes nothing, changes none; nor
+    does a field of metadata AFTERWARDS.
     """
     if isinstance(value, tuple):
         return f'({", ".join(map(signature, value))})'
@@ -93,7 +97,8 @@ def signature(value: Any) -> str:
         default = f.default
         if f.default_factory is not dataclasses.MISSING:
             default = f.default_factory()
-        if (current := getattr(value, f.name)) != default:
+        current = getattr(value, f.name)
+        if current != default and f.metadata != AFTERWARDS:
             said.append(f'{f.name}={signature(current)}')
     return f'{type(value).__name__}({", ".join(said)})'
 

@@ -28,7 +28,7 @@ import torch
 from ..checkpoint import Card, save
 from ..errors import MetricDepthError
 from ..methods import METHODS
-from .beginning import initial_method
+from .beginning import approach, initial_method
 from .board import Board
 from .calibrating import calibrate
 from .coarse import MakeCoarse, make_coarse
@@ -102,9 +102,7 @@ def train(
         learns = getattr(METHODS[recipe.method], 'learns_from_coarse', True)
         feed = Feed(recipe, sources, coarse if learns else None)
 
-        torch.manual_seed(recipe.seed)  # the initial weights; nothing later uses this generator
-        method = initial_method(recipe).to(workers.device)
-        run = Run(recipe, method, workers)
+        run = Run(recipe, _begun(recipe, workers.device), workers)
         curve = Curve(out / 'curve.jsonl')
         step = run.load(state_file, curve) if state_file.exists() else curve.start()
         while step < recipe.steps:
@@ -132,6 +130,12 @@ def train(
         if workers.first:
             _finish(recipe, out, run, heldout, coarse, curve, show)
     return out / 'checkpoint'
+
+
+def _begun(recipe: Recipe, device: torch.device) -> Any:
+    """The method as training begins."""
+    torch.manual_seed(recipe.seed)  # the initial weights; nothing later uses this generator
+    return initial_method(recipe).to(device)
 
 
 class _OutOfTimeError(Exception):
@@ -187,6 +191,8 @@ def _finish(
 ) -> None:
     """Calibrate the averaged weights and write them, with their card, to out/checkpoint."""
     best: Any = run.average.module.eval()
+    if recipe.base_share:
+        approach(best, _begun(recipe, run.workers.device), recipe.base_share)
     show(Progress('calibrate', 0, 1))
     made = calibrate(
         best, heldout, seed=recipe.seed, coarse=coarse, augmentation=recipe.augmentation

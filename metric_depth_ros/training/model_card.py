@@ -43,6 +43,11 @@ def model_card(
     seconds = sum(line['seconds'] for line in curve)
     sources = '\n'.join(f'- {source.describe()}' for source in recipe.data)
     begins = '' if recipe.base is None else f'\nIt began with the weights of `{recipe.base}`.\n'
+    if recipe.base_share:
+        begins += (
+            f'What is saved lies {recipe.base_share:.0%} of the way back to them from what was '
+            f'learned;\nthe curve below is of what was learned.\n'
+        )
     if getattr(method, 'pretrained', None) is not None:
         begins += f'\n{_PRETRAINED}\n'
     fields = '\n'.join(f'{k}: {v}' for k, v in dataclasses.asdict(recipe).items())

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..methods import METHODS
 from .coarse import BlurredTruth, CoarseModel, coarse_settings
-from .fields import RecipeError, build, override
+from .fields import AFTERWARDS, RecipeError, build, override
 
 __all__ = [
     'RECIPES',
@@ -170,6 +170,9 @@ class Recipe:
         weights training begins with: for latent methods a folder or hub id in the layout of
         diffusers, for the others a model of the same method and architecture.
     frozen: parts of the method, by name, that stay as `base` has them.
+    base_share: of the weights that training began with in those that are saved, which lie so far
+        from the learned ones on the way back: most of what was learned, and most of what was known
+        (Wortsman et al., Robust fine-tuning of zero-shot models, 2022, Eq. 1).
     coarse: what a method that refines a coarse depth is given to refine, see coarse.
     data: what it learns from, each source with its weight; stages: a curriculum, in order, all
         steps together; none for the same all the way. validation: what the error bar is
@@ -214,6 +217,7 @@ class Recipe:
     stages: tuple[Stage, ...] = ()
     base: str | None = None
     frozen: tuple[str, ...] = ()
+    base_share: float = field(default=0.0, metadata=AFTERWARDS)
     coarse: BlurredTruth | CoarseModel | None = None
 
     def __post_init__(self) -> None:
@@ -234,6 +238,10 @@ class Recipe:
         self._expect('data', sum(s.weight for s in self.data) > 0, 'a source of weight above 0')
         self._check_stages()
         self._expect('frozen', self.base is not None or not self.frozen, 'none without a base')
+        self._expect('base_share', 0 <= self.base_share < 1, 'at least 0, below 1')
+        self._expect(
+            'base_share', self.base is not None or not self.base_share, '0 without a base'
+        )
         takes_coarse = getattr(METHODS[self.method], 'takes_coarse', False)
         self._expect(
             'coarse',

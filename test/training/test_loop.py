@@ -64,6 +64,36 @@ def test_a_stopped_and_resumed_run_is_the_same_run(recipe: Recipe, tmp_path: Pat
     assert [line['step'] for line in curves[0]] == [3, 6]
 
 
+def test_what_is_saved_may_lie_on_the_way_back_to_the_base(recipe: Recipe, tmp_path: Path) -> None:
+    def saved(name: str, **changes) -> dict[str, torch.Tensor]:
+        changed = dataclasses.replace(recipe, steps=2, validate_every=2, **changes)
+        folder = train(changed, tmp_path / name, frames=tmp_path / 'frames')
+        assert folder is not None
+        return load_file(folder / 'model.safetensors')
+
+    begun = saved('base', learning_rate=0.02)
+    base = str(tmp_path / 'base' / 'checkpoint')
+    learned = saved('learned', base=base, seed=7)
+    between = saved('between', base=base, seed=7, base_share=0.75)
+    assert any(not torch.allclose(learned[key], begun[key], rtol=1e-2) for key in begun)
+    for key, value in between.items():
+        if value.is_floating_point():  # not the count of batches
+            torch.testing.assert_close(value, 0.25 * learned[key] + 0.75 * begun[key])
+    readme = (tmp_path / 'between' / 'checkpoint' / 'README.md').read_text()
+    assert 'lies 75% of the way back' in readme
+
+
+def test_how_much_of_the_base_is_kept_may_be_decided_in_the_end(
+    recipe: Recipe, tmp_path: Path
+) -> None:
+    base = train(dataclasses.replace(recipe, steps=1, validate_every=1), tmp_path / 'base')
+    going = dataclasses.replace(recipe, base=str(base), steps=2, validate_every=2)
+    out = tmp_path / 'run'
+    assert train(going, out, max_minutes=0) is None
+    decided = dataclasses.replace(going, base_share=0.5)
+    assert train(decided, out, resume=True) is not None
+
+
 def test_the_checkpoint_is_whole_and_its_card_tells_the_truth(
     recipe: Recipe, tmp_path: Path
 ) -> None:

@@ -92,6 +92,8 @@ def test_config_changes_fields_of_the_preset(tmp_path: Path) -> None:
         ({'method': 'unknown'}, "method is 'unknown', expected one of grin"),
         ({'preset': 'unknown'}, "preset is 'unknown', expected one of"),
         ({'precision': 'fp8'}, "precision is 'fp8', expected fp32 or bf16"),
+        ({'base_share': 0.5}, 'base_share is 0.5, expected 0 without a base'),
+        ({'base': 'default', 'base_share': 1.0}, 'base_share is 1.0, expected at least 0, below'),
         ({'optimizer': 'sgd'}, "optimizer is 'sgd', expected one of adamw, lion, muon"),
         ({'supervision': 'some'}, "supervision is 'some', expected one of dense, random, lidar"),
         ({'supervised_share': 0.0}, 'supervised_share is 0.0, expected above 0'),
