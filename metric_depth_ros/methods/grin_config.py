@@ -201,7 +201,8 @@ class GrinConfig:
             encoder_width=32,
             encoder_takes_rays=True,
             pretrained_scales=(1, 2),
-            image_dropout=0.5,
+            image_dropout=0.7,
+            style_noise=0.3,
             global_width=64,
             top_down=True,
             local_width=32,
@@ -240,7 +241,7 @@ class GrinConfig:
         )  # fmt: skip
         return replace(
             small, rin=rin, encoder_width=8, pretrained_scales=(), image_dropout=0.0,
-            hide_samples=False, global_width=16, local_width=8, local_kernel=3,
+            style_noise=0.0, hide_samples=False, global_width=16, local_width=8, local_kernel=3,
             ray_bands=4, diffusion_share=1.0, train_pixels=64, train_globals=16, read_pixels=64,
             refine_width=0, regression_upsampling='shuffle', absolute_loss=False,
             paired_noise=False, mirror_samples=False, working_pixels=32 * 64,
