@@ -137,7 +137,7 @@ def unsettled(maps: Tensor, strength: float, generator: torch.Generator | None) 
     The mean and the deviation of a channel over an image say what kind of image it is, and are
     what differs between rendered scenes and photographs; who learns from the first should not
     rely on them. After Li et al., Uncertainty Modeling for Out-of-Distribution Generalization,
-    2022 (Eq. 5 to 7), with one strength for all channels.
+    2022, who draw as much of it as the batch has; here it is one strength for all channels.
 
     Args:
         maps: (B, C, h, w). generator: on the CPU or the device of the maps.
