@@ -65,7 +65,9 @@ class Grin(nn.Module):
         self.encoder = ResNet18(config.encoder_width, channels, config.encoder_group_norm)
         self.pretrained: PretrainedMaps | None = None
         if config.pretrained_scales:
-            self.pretrained = PretrainedMaps(self.encoder.channels, config.pretrained_scales)
+            self.pretrained = PretrainedMaps(
+                self.encoder.channels, config.pretrained_scales, config.style_noise
+            )
         widths = self.encoder.channels, config.global_width
         self.pyramid: nn.Module = ConcatenatePyramid(*widths)
         if config.top_down:
@@ -142,8 +144,7 @@ class Grin(nn.Module):
         """
         seen = valid[:, None]
         image, rays = image.where(seen, 0), rays.where(seen, 0)
-        noise = 0.0 if generator is None else self.config.style_noise
-        beside = () if self.pretrained is None else self.pretrained(image, noise, generator)
+        beside = () if self.pretrained is None else self.pretrained(image, generator)
         shown = image
         if hidden is not None:
             shown = torch.where(hidden[:, None, None, None], 0, image)

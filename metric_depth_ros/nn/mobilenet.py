@@ -90,10 +90,14 @@ class PretrainedMaps(nn.Module):
         channels: of the encoder's maps at strides 4, 8, 16, 32.
         scales: how many times the image is enlarged, each 1 or 2: the network looks once for each,
             with the same weights.
+        style_noise: strength of `unsettled` where `forward` is given a generator.
     """
 
-    def __init__(self, channels: Sequence[int], scales: Sequence[int]) -> None:
+    def __init__(
+        self, channels: Sequence[int], scales: Sequence[int], style_noise: float = 0.0
+    ) -> None:
         super().__init__()
+        self.style_noise = style_noise
         self.scales = tuple(scales)
         self.network = MobileNetV2().requires_grad_(False)
         self.project = nn.ModuleList()
@@ -105,12 +109,10 @@ class PretrainedMaps(nn.Module):
         for parameter in self.project.parameters():
             nn.init.zeros_(parameter)
 
-    def forward(
-        self, image: Tensor, style_noise: float = 0.0, generator: torch.Generator | None = None
-    ) -> list[Tensor]:
+    def forward(self, image: Tensor, generator: torch.Generator | None = None) -> list[Tensor]:
         """(B, 3, h, w) in [-1, 1] -> maps of the encoder's channels at strides 4, 8, 16, ...
 
-        style_noise, generator: see `unsettled`; 0 for none.
+        generator: of the style noise, in training; None for none of it.
         """
         maps: dict[int, Tensor] = {}
         for scale, projections in zip(self.scales, self.project, strict=True):
@@ -118,8 +120,8 @@ class PretrainedMaps(nn.Module):
                 # One norm for all channels: maps of different depth come in different sizes. With
                 # weights of its own its backward crashes in bf16 on a CPU, as none goes below.
                 x = F.group_norm(x, 1)
-                if style_noise:
-                    x = unsettled(x, style_noise, generator)
+                if self.style_noise and generator is not None:
+                    x = unsettled(x, self.style_noise, generator)
                 x = projections[level](x)
                 maps[level] = maps[level] + x if level in maps else x
         return [maps[level] for level in sorted(maps)]
@@ -131,7 +133,7 @@ class PretrainedMaps(nn.Module):
         return self.network(image)[scale - 1 :]
 
 
-def unsettled(maps: Tensor, strength: float, generator: torch.Generator | None) -> Tensor:
+def unsettled(maps: Tensor, strength: float, generator: torch.Generator) -> Tensor:
     """Each channel of each image scaled and shifted at random, as another style of images might.
 
     The mean and the deviation of a channel over an image say what kind of image it is, and are
@@ -144,8 +146,8 @@ def unsettled(maps: Tensor, strength: float, generator: torch.Generator | None) 
         strength: standard deviation of the shift, over the channel's deviation in the batch, and
             of the logarithm of the scale.
     """
-    where = generator.device if generator is not None else None
-    drawn = torch.randn((2, *maps.shape[:2], 1, 1), generator=generator, device=where)
+    shape = (2, *maps.shape[:2], 1, 1)
+    drawn = torch.randn(shape, generator=generator, device=generator.device)
     scale, shift = (strength * drawn).to(maps)
     deviation = maps.std(dim=(0, 2, 3), keepdim=True)
     return maps * scale.exp() + deviation * shift

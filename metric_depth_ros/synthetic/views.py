@@ -84,12 +84,10 @@ def random_pose(
         return widest_pose(scenes, generator, rays)
     random = seeded(generator)
     widest = torch.tensor([random.random() < WIDEST for _ in range(count)]).to(scenes.device)
-    habits = AT_REACH if kind == 'close' else INDOORS, OUTDOORS
-    if content is not None and not content.vehicle_views:
-        habits = habits[0], ON_FOOT
-    if kind == 'road':
-        habits = habits[0], DRIVEN
-    pose = _natural_pose(scenes, random, rays, habits, CLOSE if kind == 'close' else 1.0)
+    indoors, near = (AT_REACH, CLOSE) if kind == 'close' else (INDOORS, 1.0)
+    outdoors = OUTDOORS if content is None or content.vehicle_views else ON_FOOT
+    outdoors = DRIVEN if kind == 'road' else outdoors
+    pose = _natural_pose(scenes, random, rays, (indoors, outdoors), near)
     if widest.any() and kind not in ('road', 'close'):
         pose[widest] = widest_pose(scenes[widest], generator, rays[widest])
     return pose
@@ -238,13 +236,32 @@ def at_thing(r: Random, place: Place) -> View:
 
 def at_desk(r: Random, place: Place) -> View:
     """Looks down at what lies on a table, a cabinet or the floor, 0.4 to 1.2 m away."""
-    small = [(p, size) for p, size in place.things if size < 0.7 and p[2] < 1.25]
+    small = _small_things(place)
     if not small:
         return at_thing(r, place)
-    (x, y, z), size = r.choice(small)
+    target, size = r.choice(small)
     far, steep = r.uniform(0.4, 1.2) + size / 2, r.uniform(0.2, 1.0)
-    above = min(max(z + far * math.sin(steep), 0.15), place.height - 0.4)
-    return _towards(r, place, (x, y, z), far * math.cos(steep), above)
+    return _down_at(r, place, target, far, steep)
+
+
+def _small_things(place: Place) -> list[tuple[Vector, float]]:
+    """What one looks down at."""
+    return [(p, size) for p, size in place.things if size < 0.7 and p[2] < 1.25]
+
+
+def _down_at(
+    r: Random,
+    place: Place,
+    target: Vector,
+    far: float,
+    steep: float,
+    *,
+    lowest: float = 0.15,
+    steepest: float = 1.1,
+) -> View:
+    """From `far` metres, `steep` radians above the target."""
+    z = min(max(target[2] + far * math.sin(steep), lowest), place.height - 0.4)
+    return _towards(r, place, target, far * math.cos(steep), z, steepest)
 
 
 def _towards(
@@ -287,15 +304,13 @@ def along_floor(r: Random, place: Place) -> View:
 
 def over_table(r: Random, place: Place) -> View:
     """Of an arm's camera, or a hand's: down at small things, 0.2 to 0.8 m away."""
-    small = [(p, size) for p, size in place.things if size < 0.7 and p[2] < 1.25]
+    small = _small_things(place)
     if not small:
         return low_down(r, place)
     clutter = [(p, size) for p, size in small if size < 0.3]
-    (x, y, z), size = r.choice(clutter if clutter and r.random() < 0.7 else small)
+    target, size = r.choice(clutter if clutter and r.random() < 0.7 else small)
     far = math.exp(r.uniform(math.log(0.2), math.log(0.8))) + size / 2
-    steep = r.uniform(0.25, 1.45)
-    above = min(max(z + far * math.sin(steep), 0.1), place.height - 0.4)
-    return _towards(r, place, (x, y, z), far * math.cos(steep), above, steepest=1.5)
+    return _down_at(r, place, target, far, r.uniform(0.25, 1.45), lowest=0.1, steepest=1.5)
 
 
 def low_down(r: Random, place: Place) -> View:

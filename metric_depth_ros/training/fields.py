@@ -98,7 +98,7 @@ def signature(value: Any) -> str:
         if f.default_factory is not dataclasses.MISSING:
             default = f.default_factory()
         current = getattr(value, f.name)
-        if current != default and f.metadata != AFTERWARDS:
+        if current != default and not f.metadata.get('afterwards'):
             said.append(f'{f.name}={signature(current)}')
     return f'{type(value).__name__}({", ".join(said)})'
 

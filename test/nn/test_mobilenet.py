@@ -121,12 +121,12 @@ def test_unsettled_channels_move_by_the_strength() -> None:
 
 
 def test_style_noise_is_the_generators() -> None:
-    maps = PretrainedMaps(ENCODER, (1, 2))
+    maps = PretrainedMaps(ENCODER, (1, 2), style_noise=0.3)
     for parameter in maps.project.parameters():
         nn.init.normal_(parameter, generator=torch.Generator().manual_seed(2))
     image = torch.rand((1, 3, 64, 64), generator=torch.Generator().manual_seed(3))
     calm = maps(image)
-    for level, x in enumerate(maps(image, 0.3, torch.Generator().manual_seed(6))):
-        again = maps(image, 0.3, torch.Generator().manual_seed(6))[level]
+    for level, x in enumerate(maps(image, torch.Generator().manual_seed(6))):
+        again = maps(image, torch.Generator().manual_seed(6))[level]
         assert torch.equal(again, x)
         assert not torch.allclose(x, calm[level], rtol=1e-2)
