@@ -256,3 +256,17 @@ def test_novelty_that_is_not_safetensors(folder: Path) -> None:
     (folder / 'novelty.safetensors').write_bytes(b'\x80\x04pickle')  # which is never unpickled
     with pytest.raises(CheckpointError, match='is not a safetensors file'):
         checkpoint.load(folder)
+
+
+def test_weights_given_in_half_precision_are_stored_in_it(folder: Path) -> None:
+    """And no others: what is loaded is what was saved, to the bit."""
+    method = Grin(GrinConfig.tiny())
+    for parameter in method.encoder.parameters():
+        parameter.data = parameter.data.half().float()
+    checkpoint.save(folder, method, CARD)
+    stored, given = load_file(folder / 'model.safetensors'), method.state_dict()
+    assert {v.dtype for k, v in stored.items() if k.startswith('encoder.layer')} >= {torch.float16}
+    assert stored['rin.latents'].dtype == torch.float32
+    for key, value in checkpoint.load(folder).method.state_dict().items():
+        assert value.dtype == given[key].dtype, key
+        assert torch.equal(value, given[key]), key

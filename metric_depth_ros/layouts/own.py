@@ -12,7 +12,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import save_file
+from torch import Tensor
 
 from ..methods import METHODS
 from ..nn import latent_folder
@@ -43,7 +45,13 @@ def save(folder: Path, method: DepthMethod, card: Card) -> None:
         (new / CONFIG).write_text(json.dumps(about(method, card), indent=2) + '\n')
         (new / README).write_text(card.readme)
         write_novelty(new, card.novelty)
-        save_file({k: v.cpu().contiguous() for k, v in weights.items()}, new / WEIGHTS)
+        save_file({k: _compact(v.cpu().contiguous()) for k, v in weights.items()}, new / WEIGHTS)
+
+
+def _compact(values: Tensor) -> Tensor:
+    """In half precision if that loses nothing, as with weights that were given in it."""
+    half = values.half()
+    return half if values.dtype == torch.float32 and torch.equal(half.float(), values) else values
 
 
 def load(folder: Path) -> Checkpoint:
