@@ -86,6 +86,13 @@ def wait_for(file: Path, process: subprocess.Popen[str], other_than: int = 0) ->
     raise AssertionError(process.communicate())
 
 
+def start_and_render(*arguments: object) -> subprocess.Popen[str]:
+    """A run that has rendered its frames, for others to begin beside it."""
+    process = start(*arguments)
+    wait_for(Path(str(arguments[arguments.index('--out') + 1])) / 'state.safetensors', process)
+    return process
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_killed_or_asked_to_stop_the_run_goes_on_as_if_nothing_had_happened(
@@ -93,7 +100,7 @@ def test_killed_or_asked_to_stop_the_run_goes_on_as_if_nothing_had_happened(
 ) -> None:
     """SIGKILL after a save, wherever that finds it; then SIGTERM, then SIGINT."""
     recipe = write_recipe(tmp_path)
-    finish(start(recipe, '--out', tmp_path / 'whole', '--frames', frames))
+    whole = start_and_render(recipe, '--out', tmp_path / 'whole', '--frames', frames)
     broken = (recipe, '--out', tmp_path / 'broken', '--frames', frames)
     state = tmp_path / 'broken' / 'state.safetensors'
 
@@ -112,6 +119,7 @@ def test_killed_or_asked_to_stop_the_run_goes_on_as_if_nothing_had_happened(
         assert f'--out {tmp_path / "broken"} --frames {frames} --resume' in out
         saved = state.stat().st_mtime_ns
     finish(start(*broken, '--resume'))
+    finish(whole)
 
     assert curve(tmp_path / 'broken') == curve(tmp_path / 'whole')
     expected = weights(tmp_path / 'whole')
@@ -144,7 +152,7 @@ def test_a_killed_run_with_a_teacher_goes_on_as_if_nothing_had_happened(
     """SharpDepth's teacher and the frozen denoiser are in no checkpoint, but part of the run."""
     pytest.importorskip('diffusers')
     recipe = write_sharpdepth_recipe(tmp_path)
-    finish(start(recipe, '--out', tmp_path / 'whole', '--frames', frames))
+    whole = start_and_render(recipe, '--out', tmp_path / 'whole', '--frames', frames)
     broken = (recipe, '--out', tmp_path / 'broken', '--frames', frames)
     killed = start(*broken)
     wait_for(tmp_path / 'broken' / 'state.safetensors', killed)
@@ -154,6 +162,7 @@ def test_a_killed_run_with_a_teacher_goes_on_as_if_nothing_had_happened(
     teacher = [name for name in state if name.startswith(TEACHER)]
     assert any(not state[name].equal(state[name.replace(TEACHER, PRIOR)]) for name in teacher)
     finish(start(*broken, '--resume'))
+    finish(whole)
     assert curve(tmp_path / 'broken') == curve(tmp_path / 'whole')
     files = [
         file.relative_to(tmp_path / 'whole') for file in tmp_path.glob('whole/**/*.safetensors')
@@ -167,6 +176,16 @@ def test_a_killed_run_with_a_teacher_goes_on_as_if_nothing_had_happened(
             assert torch.equal(value, expected[name]), f'{file}: {name}'
 
 
+@pytest.fixture(scope='module')
+def one_process(tmp_path_factory: pytest.TempPathFactory, frames: Path) -> tuple[Path, Path]:
+    """A recipe of two parts a batch, and the run of the one process that computes both."""
+    folder = tmp_path_factory.mktemp('one')
+    changes = {'steps': 6, 'validate_every': 3, 'accumulate': 2, 'optimizer': 'adamw'}
+    recipe = write_recipe(folder, **changes)
+    finish(start(recipe, '--out', folder / 'run', '--frames', frames))
+    return recipe, folder / 'run'
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
@@ -178,18 +197,15 @@ def test_a_killed_run_with_a_teacher_goes_on_as_if_nothing_had_happened(
     ids=['torchrun', 'accelerate'],
 )
 def test_two_processes_take_the_steps_of_one(
-    launcher: tuple[str, ...], tmp_path: Path, frames: Path
+    launcher: tuple[str, ...], tmp_path: Path, frames: Path, one_process: tuple[Path, Path]
 ) -> None:
     """One process computes two parts of each batch; two compute one each."""
     if 'accelerate' in launcher[1]:
         pytest.importorskip('accelerate')
-    changes = {'steps': 6, 'validate_every': 3, 'accumulate': 2, 'optimizer': 'adamw'}
-    recipe = write_recipe(tmp_path, **changes)
-    finish(start(recipe, '--out', tmp_path / 'one', '--frames', frames))
-    two = start(recipe, '--out', tmp_path / 'two', '--frames', frames, launcher=launcher)
-    finish(two)
-    for alone, together in zip(curve(tmp_path / 'one'), curve(tmp_path / 'two'), strict=True):
+    recipe, one = one_process
+    finish(start(recipe, '--out', tmp_path / 'two', '--frames', frames, launcher=launcher))
+    for alone, together in zip(curve(one), curve(tmp_path / 'two'), strict=True):
         assert together == pytest.approx(alone, rel=1e-3)
-    expected = weights(tmp_path / 'one')
+    expected = weights(one)
     for name, value in weights(tmp_path / 'two').items():
         torch.testing.assert_close(value, expected[name], atol=1e-4, rtol=1e-3, msg=name)
