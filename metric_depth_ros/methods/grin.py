@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from ..depth_codec import LogBase
 from ..looks import mirrored
 from ..nn import sampling
+from ..nn.fastdepth import DepthPrior
 from ..nn.fourier import ray_feature_width, ray_features
 from ..nn.mobilenet import PretrainedMaps
 from ..nn.patches import PatchEmbedding, at_pixels
@@ -48,7 +49,7 @@ class Grin(nn.Module):
         'grin-small': GrinConfig.small,
     }
     SOURCE = 'Guizilini et al. 2024, GRIN; its authors published no weights'
-    MAY_BEGIN_ANEW: ClassVar[tuple[str, ...]] = ('refinement', 'pretrained')
+    MAY_BEGIN_ANEW: ClassVar[tuple[str, ...]] = ('refinement', 'pretrained', 'prior')
     takes_rays = True
     takes_targets = True
     multiple_of = 32
@@ -68,6 +69,7 @@ class Grin(nn.Module):
             self.pretrained = PretrainedMaps(
                 self.encoder.channels, config.pretrained_scales, config.style_noise
             )
+        self.prior = DepthPrior(config.depth_prior) if config.depth_prior else None
         widths = self.encoder.channels, config.global_width
         self.pyramid: nn.Module = ConcatenatePyramid(*widths)
         if config.top_down:
@@ -145,6 +147,9 @@ class Grin(nn.Module):
         seen = valid[:, None]
         image, rays = image.where(seen, 0), rays.where(seen, 0)
         beside = () if self.pretrained is None else self.pretrained(image, generator)
+        said = None
+        if self.prior is not None and not self.training:
+            said = self.prior.look(image, rays)
         shown = image
         if hidden is not None:
             shown = torch.where(hidden[:, None, None, None], 0, image)
@@ -153,6 +158,9 @@ class Grin(nn.Module):
         # Channels last is the faster layout for convolutions, on a CPU by a third.
         stacked = stacked.contiguous(memory_format=torch.channels_last)
         merged = self.pyramid(self.encoder(stacked, beside))
+        regression = self._regress(merged, image)
+        if regression is not None and said is not None:
+            regression = self._with_prior(regression, said, rays[:, 2], seen[:, 0])
 
         # The camera resized to the features: the mean ray of each cell, and enough of it seen.
         size = merged.shape[-2:]
@@ -164,7 +172,7 @@ class Grin(nn.Module):
             image=image,
             rays=rays,
             merged=merged,
-            regression=self._regress(merged, image),
+            regression=regression,
             global_tokens=self.to_global(torch.cat([features, geometry], dim=-1)),
             global_valid=(share_seen >= 0.5).flatten(1),
         )
@@ -246,6 +254,12 @@ class Grin(nn.Module):
         if self.refinement is not None:
             code = self.refinement(code, image, merged)
         return code[:, 0]
+
+    def _with_prior(self, code: Tensor, said: Tensor, z: Tensor, valid: Tensor) -> Tensor:
+        """Codes (B, h, w), corrected by what the depth prior said; z is that of the unit rays."""
+        ray_distance = self.from_code(code)
+        factor = self.prior(ray_distance * z, said, valid)  # type: ignore[misc]
+        return torch.where(factor == 1, code, self.to_code(ray_distance * factor))
 
     def _geometry(self, rays: Tensor) -> Tensor:
         config = self.config

@@ -17,6 +17,7 @@ LATER = {'later': True}
 # Fields that make no sense without another: what hides the image wants who sees it all the same,
 # what starts from the regression's codes wants its head.
 _NEEDED = {
+    'depth_prior': 'regression_weight',
     'image_dropout': 'pretrained_scales',
     'style_noise': 'pretrained_scales',
     'hide_samples': 'pretrained_scales',
@@ -39,6 +40,9 @@ class GrinConfig:
     pretrained_scales: a frozen MobileNetV2 that has learned from photographs looks at the image,
         too, once for each of these, enlarged so many times (1 or 2), and its maps are added to
         the encoder's; () for none.
+    depth_prior: at inference the regression head is averaged with a frozen FastDepth that has
+        learned from real rooms, by how far the two agree, where this is the error presumed of the
+        head (standard deviation of log depth; 0 for none); see nn/fastdepth.py.
     image_dropout: share of training images that the encoder itself does not see, so that what is
         predicted leans on what was learned from photographs.
     style_noise: how far training moves the mean and the deviation of each channel of the frozen
@@ -94,6 +98,7 @@ class GrinConfig:
     encoder_group_norm: bool = False
     encoder_takes_rays: bool = False
     pretrained_scales: tuple[int, ...] = field(default=(), metadata=LATER)
+    depth_prior: float = field(default=0.0, metadata=LATER)
     image_dropout: float = field(default=0.0, metadata=LATER)
     style_noise: float = field(default=0.0, metadata=LATER)
     global_width: int = 512
@@ -201,6 +206,7 @@ class GrinConfig:
             encoder_width=32,
             encoder_takes_rays=True,
             pretrained_scales=(1, 2),
+            depth_prior=0.25,
             image_dropout=0.7,
             style_noise=0.3,
             global_width=64,
@@ -240,9 +246,9 @@ class GrinConfig:
             token_heads=2, latent_heads=2, head_width=16,
         )  # fmt: skip
         return replace(
-            small, rin=rin, encoder_width=8, pretrained_scales=(), image_dropout=0.0,
-            style_noise=0.0, hide_samples=False, global_width=16, local_width=8, local_kernel=3,
-            ray_bands=4, diffusion_share=1.0, train_pixels=64, train_globals=16, read_pixels=64,
-            refine_width=0, regression_upsampling='shuffle', absolute_loss=False,
-            paired_noise=False, mirror_samples=False, working_pixels=32 * 64,
+            small, rin=rin, encoder_width=8, pretrained_scales=(), depth_prior=0.0,
+            image_dropout=0.0, style_noise=0.0, hide_samples=False, global_width=16,
+            local_width=8, local_kernel=3, ray_bands=4, diffusion_share=1.0, train_pixels=64,
+            train_globals=16, read_pixels=64, refine_width=0, regression_upsampling='shuffle',
+            absolute_loss=False, paired_noise=False, mirror_samples=False, working_pixels=32 * 64,
         )  # fmt: skip

@@ -16,8 +16,13 @@ from ..methods import METHODS
 from ..nn import latent_folder
 from .recipe import Recipe
 
-# Of MobileNetV2, from photographs; the folder's README says where they are from.
-PRETRAINED = Path(__file__).parent / 'pretrained' / 'mobilenet-v2.safetensors'
+# Weights of the networks that stay as they are, by the part of the method that looks through them;
+# the folder's README says where they are from.
+_FOLDER = Path(__file__).parent / 'pretrained'
+PRETRAINED = {
+    'pretrained': _FOLDER / 'mobilenet-v2.safetensors',
+    'prior': _FOLDER / 'fastdepth.safetensors',
+}
 
 
 def initial_method(recipe: Recipe) -> Any:
@@ -42,10 +47,11 @@ def initial_method(recipe: Recipe) -> Any:
 def _begun(kind: Any, config: Any) -> Any:
     """A method with random weights, but those that are given for what has learned before."""
     method = kind(config)
-    pretrained = getattr(method, 'pretrained', None)
-    if pretrained is not None:
-        network = pretrained.network
-        network.load_state_dict(load_tensors(PRETRAINED, network.state_dict()))
+    for part, path in PRETRAINED.items():
+        looking = getattr(method, part, None)
+        if looking is not None:
+            network = looking.network
+            network.load_state_dict(load_tensors(path, network.state_dict()))
     return method
 
 

@@ -14,11 +14,18 @@ from .recipe import Recipe
 from .validation import NUM_SAMPLES, OPEN_FROM_M, OPEN_SHARE, HeldOutReport, Part
 
 _CURVE_LINES = 12
-_PRETRAINED = (
-    'Beside its own encoder it looks through a MobileNetV2 that others trained on photographs\n'
-    '(Open Images V4) and that training left as it was: training/pretrained/README.md in the\n'
-    'package says where it is from.'
-)
+_FROZEN = {  # part of the method: what is said of it
+    'pretrained': """
+Beside its own encoder it looks through a MobileNetV2 that others trained on photographs
+(Open Images V4) and that training left as it was: training/pretrained/README.md in the
+package says where it is from.
+""",
+    'prior': """
+In rooms its depth is averaged with that of FastDepth, which others trained on rooms seen by a
+depth camera (**NYU Depth V2, so that NYU is no unseen data for this model**), as far as the two
+agree: the same README.md says where it is from.
+""",
+}
 _CURVE_COLUMNS = {  # key of a line of the curve: heading, decimals
     'step': ('step', 0),
     'loss': ('loss', 4),
@@ -48,8 +55,9 @@ def model_card(
             f'What is saved lies {recipe.base_share:.0%} of the way back to them from what was '
             f'learned;\nthe curve below is of what was learned.\n'
         )
-    if getattr(method, 'pretrained', None) is not None:
-        begins += f'\n{_PRETRAINED}\n'
+    for part, said in _FROZEN.items():
+        if getattr(method, part, None) is not None:
+            begins += said
     fields = '\n'.join(f'{k}: {v}' for k, v in dataclasses.asdict(recipe).items())
     return f"""# {recipe.name}
 

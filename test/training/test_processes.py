@@ -22,7 +22,7 @@ from metric_depth_ros.training.recipe import RECIPES
 
 TINY = {
     'encoder_width': 8, 'pretrained_scales': [], 'image_dropout': 0, 'style_noise': 0,
-    'hide_samples': False,
+    'hide_samples': False, 'depth_prior': 0,
     'global_width': 16, 'local_width': 8, 'local_kernel': 3, 'ray_bands': 4,
     'train_pixels': 64, 'train_globals': 16, 'read_pixels': 64,
     'rin': {'token_width': 32, 'latent_width': 32, 'num_latents': 8, 'blocks': 1, 'depth': 1,

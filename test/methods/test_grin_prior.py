@@ -1,0 +1,94 @@
+"""GRIN's regression head, averaged with what a frozen depth network says."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from metric_depth_ros.errors import MetricDepthError
+from metric_depth_ros.methods.grin import Grin, GrinConfig
+from metric_depth_ros.training.batch import Batch
+from metric_depth_ros.training.objectives.grin import loss
+
+from . import test_grin
+from .test_grin import HEIGHT, WIDTH, draw, look
+
+OWN, SAID = 3.0, 3.6  # metres, everywhere
+
+
+def config_with(**changes) -> GrinConfig:
+    return test_grin.config_with(depth_prior=0.25, **changes)
+
+
+def network(config: GrinConfig) -> Grin:
+    """Its head says OWN of ray distance, its prior SAID through a camera like the Kinect."""
+    method = test_grin.network(config)
+    nn.init.zeros_(method.regression.weight)
+    nn.init.constant_(method.regression.bias, method.to_code(torch.tensor(OWN)).item())
+    for parameter in method.prior.network.head.parameters():
+        nn.init.zeros_(parameter)
+    nn.init.constant_(method.prior.network.head.bias, SAID)
+    return method
+
+
+def regressed(method: Grin, scene=None) -> Tensor:
+    """(h, w) metres of ray distance."""
+    scene = look(focal=519 / 640 * WIDTH) if scene is None else scene
+    with torch.no_grad():
+        encoded = method.encode(scene.image[None], scene.rays[None], scene.valid[None])
+    return method.from_code(encoded.regression[0])
+
+
+def test_the_head_and_the_prior_meet_halfway_where_they_agree() -> None:
+    scene = look(focal=519 / 640 * WIDTH)
+    said = SAID / scene.rays[2]
+    torch.testing.assert_close(regressed(network(config_with())), (OWN * said).sqrt())
+
+
+def test_without_it_nothing_changes() -> None:
+    plain = Grin(test_grin.config_with()).eval()
+    given = network(config_with()).state_dict()
+    plain.load_state_dict({k: v for k, v in given.items() if k[:6] != 'prior.'})
+    torch.testing.assert_close(regressed(plain), torch.full((HEIGHT, WIDTH), OWN))
+
+
+def test_the_camera_counts() -> None:
+    """Through half of the focal length the same image is of half the depth."""
+    scene = look(focal=519 / 1280 * WIDTH)
+    difference = (SAID / 2 / (OWN * scene.rays[2])).log()
+    weight = (0.25**2 / difference.square().mean()).clamp(max=0.5)
+    expected = OWN * (weight * difference).exp()
+    torch.testing.assert_close(regressed(network(config_with()), scene), expected)
+
+
+def test_what_is_drawn_is_around_both() -> None:
+    scene = look(focal=519 / 640 * WIDTH)
+    # data_scale: nothing is left to diffuse.
+    depth = draw(network(config_with(data_scale=1e-6)), scene, 2)
+    expected = (OWN * scene.rays[2] * SAID).sqrt()
+    torch.testing.assert_close(depth, expected.expand_as(depth), rtol=1e-3, atol=1e-3)
+
+
+def test_the_network_is_asked_once_for_each_side() -> None:
+    config = config_with(mirror_samples=True, pretrained_scales=(1,), hide_samples=True)
+    method, asked = network(config), []
+    method.prior.network.register_forward_pre_hook(lambda _, given: asked.append(given[0]))
+    draw(method, look(), 4)
+    assert [len(images) for images in asked] == [1, 1]
+    torch.testing.assert_close(asked[1], asked[0].flip(-1))
+
+
+def test_training_is_of_the_head_alone() -> None:
+    scene, method = look(), network(config_with(diffusion_share=0.0)).train()
+    distance = torch.full((1, HEIGHT, WIDTH), OWN)
+    batch = Batch(
+        scene.image[None], scene.rays[None], distance, scene.valid[None], scene.valid[None]
+    )
+    parts = loss(method, batch, torch.Generator().manual_seed(0))
+    assert parts['regression'] < 1e-5
+
+
+def test_it_wants_a_head() -> None:
+    with pytest.raises(MetricDepthError, match=r'depth_prior 0\.25 and regression_weight 0'):
+        config_with(regression_weight=0.0, diffuse_residual=False)

@@ -1,0 +1,168 @@
+"""FastDepth against its layers written out; what it says, beside an encoder's first map."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from metric_depth_ros.layouts.card import load_tensors
+from metric_depth_ros.nn.fastdepth import DepthPrior, FastDepth
+from metric_depth_ros.training.beginning import PRETRAINED
+
+
+@pytest.fixture(scope='module')
+def network() -> FastDepth:
+    network = FastDepth().eval()
+    network.load_state_dict(load_tensors(PRETRAINED['prior'], network.state_dict()))
+    return network
+
+
+def scene(seed: int = 0, height: int = 64, width: int = 96) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.rand((1, 3, 4, 6), generator=generator) * 2 - 1
+    return F.interpolate(coarse, (height, width), mode='bilinear')
+
+
+def test_is_the_network_of_the_paper(network: FastDepth) -> None:
+    """MobileNet to a 32nd of the size; five times 5x5 and twice as large; three skips (Fig. 2)."""
+    weights = network.state_dict()
+
+    def convolved(x: Tensor, name: str, stride: int = 1) -> Tensor:
+        kernel, bias = weights[f'{name}.weight'], weights[f'{name}.bias']
+        groups = x.shape[1] if kernel.shape[1] == 1 and len(kernel) == x.shape[1] else 1
+        return F.conv2d(x, kernel, bias, stride, kernel.shape[-1] // 2, 1, groups)
+
+    image = scene()
+    x = convolved(image / 2 + 0.5, 'stem', 2).clamp(0, 6)
+    at = {}  # size of the map: the last of the encoder's maps of that size
+    for number, stride in enumerate((1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1)):
+        x = convolved(x, f'encoder.{number}.depthwise', stride).clamp(0, 6)
+        x = convolved(x, f'encoder.{number}.pointwise').clamp(0, 6)
+        at[x.shape[-1]] = x
+    assert x.shape == (1, 512, 2, 3)
+    for number, skips in enumerate((False, True, True, True, False)):
+        x = convolved(x, f'decoder.{number}.depthwise').relu()
+        x = convolved(x, f'decoder.{number}.pointwise').relu()
+        x = x.repeat_interleave(2, -1).repeat_interleave(2, -2)
+        x = x + at[x.shape[-1]] if skips else x
+    x = convolved(x, 'head').relu()
+
+    with torch.no_grad():
+        said = network(image)
+    assert said.shape == (1, 1, 64, 96)
+    torch.testing.assert_close(said, x, rtol=1e-4, atol=1e-4)
+
+
+def test_knows_a_real_room(network: FastDepth, shared_data: Path) -> None:
+    """Better than the best constant, which is told the truth, and at its scale."""
+    folder = shared_data / 'tum_fr3_cabinet'
+    image = cv2.resize(cv2.imread(str(folder / 'rgb' / '0001.jpg')), (256, 192))[..., ::-1]
+    stored = cv2.imread(str(folder / 'depth' / '0001.png'), cv2.IMREAD_UNCHANGED)
+    depth = cv2.resize(stored, (256, 192), interpolation=cv2.INTER_NEAREST) / 5000
+    inputs = torch.from_numpy(image.astype(np.float32) / 127.5 - 1).permute(2, 0, 1)[None]
+    with torch.no_grad():
+        said = network(inputs)[0, 0].numpy()
+    known = depth > 0
+    said, depth = said[known], depth[known]
+    assert abs(np.log(np.median(said) / np.median(depth))) < 0.25
+    error = np.abs(np.log(said / depth)).mean()
+    assert error < np.abs(np.log(depth / np.median(depth))).mean()
+
+
+KINECT = 519 / 320  # focal length over half of the width
+
+
+def rays(focal: float = KINECT, height: int = 64, width: int = 96) -> Tensor:
+    """Of a pinhole camera."""
+    x = (torch.arange(width) + 0.5 - width / 2) / (width / 2 * focal)
+    y = (torch.arange(height) + 0.5 - height / 2) / (width / 2 * focal)
+    y, x = torch.meshgrid(y, x, indexing='ij')
+    return F.normalize(torch.stack([x, y, torch.ones_like(x)]), dim=0)[None]
+
+
+@pytest.fixture(scope='module')
+def prior(network: FastDepth) -> DepthPrior:
+    prior = DepthPrior(0.25).eval()
+    prior.network.load_state_dict(network.state_dict())
+    return prior
+
+
+@pytest.mark.parametrize(
+    ('size', 'known'), [((96, 128), (192, 256)), ((384, 512), (192, 256)), ((64, 224), (128, 416))]
+)
+def test_looks_at_the_image_at_the_size_it_knows(
+    network: FastDepth, prior: DepthPrior, size: tuple[int, int], known: tuple[int, int]
+) -> None:
+    image = scene(0, *size)
+    said = prior.look(image, rays(KINECT, *size))
+    resized = F.interpolate(image, known, mode='bicubic').clamp(-1, 1)
+    with torch.no_grad():
+        expected = F.interpolate(network(resized), size, mode='area')[:, 0]
+    torch.testing.assert_close(said, expected, rtol=1e-3, atol=1e-4)
+    assert not any(p.requires_grad for p in prior.parameters())
+
+
+def test_the_same_image_through_twice_the_focal_length_is_of_twice_the_depth(
+    prior: DepthPrior,
+) -> None:
+    near, far = (prior.look(scene(), rays(f * KINECT)) for f in (1, 2))
+    torch.testing.assert_close(far, 2 * near, rtol=1e-4, atol=1e-4)
+    # Rows and columns that are padding have no rays.
+    padded = rays()
+    padded[..., 80:] = 0
+    torch.testing.assert_close(prior.look(scene(), padded), near, rtol=1e-3, atol=1e-4)
+
+
+def factor(prior: DepthPrior, own: Tensor | float, said: Tensor | float, **more: Tensor) -> Tensor:
+    own, said = (torch.as_tensor(d).expand(1, 64, 96) for d in (own, said))
+    return prior(own, said, more.get('valid', torch.ones((1, 64, 96), dtype=torch.bool)))
+
+
+@pytest.mark.parametrize(
+    ('said', 'weight'),
+    [(3.3, 0.5), (3 * 2**0.5, 0.5), (4.5, 0.380), (9.0, 0.0518), (0.5, 0.0195)],
+)
+def test_is_weighted_by_one_over_its_variance(
+    prior: DepthPrior, said: float, weight: float
+) -> None:
+    """error^2 / difference^2, at most a half."""
+    ratio = torch.tensor(said / 3).log()
+    assert weight == pytest.approx(min(0.5, 0.25**2 / float(ratio) ** 2), rel=0.01)
+    torch.testing.assert_close(
+        factor(prior, 3.0, said), (weight * ratio).exp().expand(1, 64, 96), rtol=1e-3, atol=0
+    )
+
+
+def test_one_weight_for_an_image(prior: DepthPrior) -> None:
+    said = torch.where(torch.arange(96) < 48, 3.0, 6.0).expand(1, 64, 96)
+    found = factor(prior, 3.0, said)
+    assert (found[..., :48] == 1).all()
+    spread = torch.tensor(2.0).log().square() / 2  # over the whole image
+    expected = 2 ** (0.25**2 / spread)
+    torch.testing.assert_close(found[..., 48:], expected.expand(1, 64, 48))
+
+
+def test_only_rooms_are_known(prior: DepthPrior) -> None:
+    """As much of the image as is nearer than 10 m: 0.9 for nothing, all for everything."""
+    columns = torch.arange(96)
+    full = factor(prior, 3.0, 3.3)[0, 0, 0]
+    for share, believed in ((1.0, 1.0), (0.95, 0.5), (0.89, 0.0), (0.5, 0.0)):
+        own = torch.where(columns < round(share * 96), 3.0, 40.0).expand(1, 64, 96)
+        found = factor(prior, own, 3.3)
+        assert (found[..., -1] == (full if share == 1 else 1)).all()  # what is far stays
+        assert float(found[0, 0, 0].log()) == pytest.approx(believed * float(full.log()), rel=0.1)
+    assert factor(prior, 9.0, 9.9)[0, 0, 0] < full  # fades towards 10 m
+    assert (factor(prior, 0.2, 0.22) == 1).all()
+
+
+def test_what_is_not_valid_does_not_count(prior: DepthPrior) -> None:
+    valid = torch.arange(96).expand(1, 64, 96) < 48
+    own = torch.where(valid, 3.0, torch.nan)
+    found = factor(prior, own, torch.where(valid, 3.3, 0.0), valid=valid)
+    assert torch.equal(found[valid], factor(prior, 3.0, 3.3)[valid])
+    assert (found[~valid] == 1).all()
+    assert (factor(prior, 3.0, 3.3, valid=torch.zeros_like(valid)) == 1).all()
