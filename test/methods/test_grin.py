@@ -91,7 +91,8 @@ def test_the_registry_and_the_paper_s_size() -> None:
         paper, small = Grin(GrinConfig.paper()), Grin(GrinConfig.small())
     count = sum(p.numel() for p in paper.parameters())
     assert count == pytest.approx(PAPER_PARAMETERS, rel=0.002)
-    assert sum(p.numel() for p in small.parameters()) * 4 < 25e6
+    # As a checkpoint stores them: what others trained, and is frozen, in half precision.
+    assert sum(p.numel() * (4 if p.requires_grad else 2) for p in small.parameters()) < 25e6
 
 
 @pytest.mark.parametrize('preset', Grin.PRESETS)
