@@ -149,7 +149,7 @@ class Grin(nn.Module):
         beside = () if self.pretrained is None else self.pretrained(image, generator)
         said = None
         if self.prior is not None and not self.training:
-            said = self.prior.look(image, rays)
+            said = self.prior.look(image)
         shown = image
         if hidden is not None:
             shown = torch.where(hidden[:, None, None, None], 0, image)

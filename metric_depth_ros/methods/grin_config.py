@@ -40,9 +40,10 @@ class GrinConfig:
     pretrained_scales: a frozen MobileNetV2 that has learned from photographs looks at the image,
         too, once for each of these, enlarged so many times (1 or 2), and its maps are added to
         the encoder's; () for none.
-    depth_prior: at inference the regression head is averaged with a frozen FastDepth that has
-        learned from real rooms, by how far the two agree, where this is the error presumed of the
-        head (standard deviation of log depth; 0 for none); see nn/fastdepth.py.
+    depth_prior: at inference the regression head's shape is averaged with that of a frozen
+        FastDepth, which has learned from real rooms, by how far the two agree, where this is the
+        error presumed of the head's (standard deviation of log depth; 0 for none); the scale
+        stays the head's; see nn/fastdepth.py.
     image_dropout: share of training images that the encoder itself does not see, so that what is
         predicted leans on what was learned from photographs.
     style_noise: how far training moves the mean and the deviation of each channel of the frozen
@@ -206,7 +207,7 @@ class GrinConfig:
             encoder_width=32,
             encoder_takes_rays=True,
             pretrained_scales=(1, 2),
-            depth_prior=0.25,
+            depth_prior=0.2,
             image_dropout=0.7,
             style_noise=0.3,
             global_width=64,

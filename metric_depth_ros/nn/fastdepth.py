@@ -22,8 +22,6 @@ _SKIPS = {1: 5, 2: 3, 3: 1}  # layer of the decoder: layer of the encoder that i
 
 _STRIDE = 32  # its sides are multiples of
 _PIXELS = 256 * 192  # of an image as large as those that it has learned from, undistorted
-# Of the camera that it has learned from: focal length over half of the image's width.
-_FOCAL = 519 / 320
 # What rooms are made of, metres: farther it has seen nothing, nearer hardly anything.
 _NEAREST, _FARTHEST = 0.3, 10.0
 # From so much of the farthest on it counts for less and less.
@@ -80,14 +78,16 @@ class FastDepth(nn.Module):
 
 
 class DepthPrior(nn.Module):
-    """A frozen FastDepth's word on rooms, and how much of it to believe.
+    """What a frozen FastDepth knows of the shape of rooms, and how much of it to believe.
 
     Two estimates of log depth are averaged, each weighted by one over its variance. The own one's
     is presumed; the other's is small in a room like those it has learned from and can be anything
-    elsewhere. What the two differ by tells: weight = error^2 / mean square difference.
+    elsewhere. What the two differ by tells: weight = error^2 / mean square difference. How large
+    all is in metres stays the own one's to say: it knows the camera, so their median difference
+    is left out.
 
     Args:
-        error: standard deviation of the own log depth that is presumed.
+        error: standard deviation of the own log depth, its scale aside, that is presumed.
     """
 
     def __init__(self, error: float) -> None:
@@ -95,25 +95,20 @@ class DepthPrior(nn.Module):
         self.error = error
         self.network = FastDepth().requires_grad_(False)
 
-    def look(self, image: Tensor, rays: Tensor) -> Tensor:
-        """Depth in metres along z, (B, h, w), if the image is one of a room.
+    def look(self, image: Tensor) -> Tensor:
+        """Depth along z, (B, h, w), up to a scale, if the image is one of a room.
 
-        It has learned from images of one size, 224x224, and is shown others at about that; and
-        from one camera, to which an image of twice its focal length looks as one from half of the
-        distance.
+        It has learned from images of one size, 224x224, and is shown others at about that.
 
         Args:
-            image: (B, 3, h, w) in [-1, 1]. rays: (B, 3, h, w) unit viewing rays.
+            image: (B, 3, h, w) in [-1, 1].
         """
         size = image.shape[-2:]
         scale = math.sqrt(_PIXELS / (size[0] * size[1]))
         known = [max(1, round(side * scale / _STRIDE)) * _STRIDE for side in size]
         image = F.interpolate(image, known, mode='bicubic', align_corners=False)
         image = image.clamp(-1, 1).contiguous(memory_format=torch.channels_last)
-        depth = F.interpolate(self.network(image), size, mode='area')[:, 0]
-        step = (rays[:, 0] / rays[:, 2]).diff(dim=-1).flatten(1).nanmedian(dim=1).values
-        focal = 1 / (step.clamp(min=1e-4) * rays.shape[-1] / 2)
-        return depth * (focal / _FOCAL)[:, None, None]
+        return F.interpolate(self.network(image), size, mode='area')[:, 0]
 
     def forward(self, own: Tensor, said: Tensor, valid: Tensor) -> Tensor:
         """What to multiply the own depth by, (B, h, w); 1 wherever nothing is to be believed.
@@ -124,7 +119,9 @@ class DepthPrior(nn.Module):
         """
         near = valid & (own > _NEAREST) & (own < _FARTHEST)
         own = own.where(near, _FARTHEST)
-        difference = (said.clamp(_NEAREST, 2 * _FARTHEST) / own).log().where(near, 0)
+        difference = (said.clamp(_NEAREST, 2 * _FARTHEST) / own).log()
+        median = difference.where(near, torch.nan).flatten(1).nanmedian(dim=1).values
+        difference = (difference - median[:, None, None]).where(near, 0)
         count = near.sum(dim=(1, 2))
         share = count / valid.sum(dim=(1, 2)).clamp(min=1)
         room = ((share - _ROOM_SHARE) / (1 - _ROOM_SHARE)).clamp(0, 1)

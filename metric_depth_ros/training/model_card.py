@@ -21,9 +21,9 @@ Beside its own encoder it looks through a MobileNetV2 that others trained on pho
 package says where it is from.
 """,
     'prior': """
-In rooms its depth is averaged with that of FastDepth, which others trained on rooms seen by a
-depth camera (**NYU Depth V2, so that NYU is no unseen data for this model**), as far as the two
-agree: the same README.md says where it is from.
+In rooms the shape of its depth, not its scale, is averaged with that of FastDepth, which others
+trained on rooms seen by a depth camera (**NYU Depth V2, so that NYU is no unseen data for this
+model**), as far as the two agree: the same README.md says where it is from.
 """,
 }
 _CURVE_COLUMNS = {  # key of a line of the curve: heading, decimals

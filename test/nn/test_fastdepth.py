@@ -13,6 +13,8 @@ from metric_depth_ros.layouts.card import load_tensors
 from metric_depth_ros.nn.fastdepth import DepthPrior, FastDepth
 from metric_depth_ros.training.beginning import PRETRAINED
 
+ERROR = 0.2
+
 
 @pytest.fixture(scope='module')
 def network() -> FastDepth:
@@ -73,20 +75,9 @@ def test_knows_a_real_room(network: FastDepth, shared_data: Path) -> None:
     assert error < np.abs(np.log(depth / np.median(depth))).mean()
 
 
-KINECT = 519 / 320  # focal length over half of the width
-
-
-def rays(focal: float = KINECT, height: int = 64, width: int = 96) -> Tensor:
-    """Of a pinhole camera."""
-    x = (torch.arange(width) + 0.5 - width / 2) / (width / 2 * focal)
-    y = (torch.arange(height) + 0.5 - height / 2) / (width / 2 * focal)
-    y, x = torch.meshgrid(y, x, indexing='ij')
-    return F.normalize(torch.stack([x, y, torch.ones_like(x)]), dim=0)[None]
-
-
 @pytest.fixture(scope='module')
 def prior(network: FastDepth) -> DepthPrior:
-    prior = DepthPrior(0.25).eval()
+    prior = DepthPrior(ERROR).eval()
     prior.network.load_state_dict(network.state_dict())
     return prior
 
@@ -98,7 +89,7 @@ def test_looks_at_the_image_at_the_size_it_knows(
     network: FastDepth, prior: DepthPrior, size: tuple[int, int], known: tuple[int, int]
 ) -> None:
     image = scene(0, *size)
-    said = prior.look(image, rays(KINECT, *size))
+    said = prior.look(image)
     resized = F.interpolate(image, known, mode='bicubic').clamp(-1, 1)
     with torch.no_grad():
         expected = F.interpolate(network(resized), size, mode='area')[:, 0]
@@ -106,63 +97,58 @@ def test_looks_at_the_image_at_the_size_it_knows(
     assert not any(p.requires_grad for p in prior.parameters())
 
 
-def test_the_same_image_through_twice_the_focal_length_is_of_twice_the_depth(
-    prior: DepthPrior,
-) -> None:
-    near, far = (prior.look(scene(), rays(f * KINECT)) for f in (1, 2))
-    torch.testing.assert_close(far, 2 * near, rtol=1e-4, atol=1e-4)
-    # Rows and columns that are padding have no rays.
-    padded = rays()
-    padded[..., 80:] = 0
-    torch.testing.assert_close(prior.look(scene(), padded), near, rtol=1e-3, atol=1e-4)
-
-
 def factor(prior: DepthPrior, own: Tensor | float, said: Tensor | float, **more: Tensor) -> Tensor:
     own, said = (torch.as_tensor(d).expand(1, 64, 96) for d in (own, said))
     return prior(own, said, more.get('valid', torch.ones((1, 64, 96), dtype=torch.bool)))
 
 
-@pytest.mark.parametrize(
-    ('said', 'weight'),
-    [(3.3, 0.5), (3 * 2**0.5, 0.5), (4.5, 0.380), (9.0, 0.0518), (0.5, 0.0195)],
-)
-def test_is_weighted_by_one_over_its_variance(
-    prior: DepthPrior, said: float, weight: float
+HALVES = torch.where(torch.arange(96) < 40, 1.0, 0.0).expand(1, 64, 96)  # 40 columns of 96
+
+
+@pytest.mark.parametrize('ratio', [1.1, 1.4, 2.0, 4.0, 0.3])
+@pytest.mark.parametrize('scale', [0.5, 1.0, 1.5])
+def test_shape_is_weighted_by_one_over_its_variance(
+    prior: DepthPrior, ratio: float, scale: float
 ) -> None:
-    """error^2 / difference^2, at most a half."""
-    ratio = torch.tensor(said / 3).log()
-    assert weight == pytest.approx(min(0.5, 0.25**2 / float(ratio) ** 2), rel=0.01)
-    torch.testing.assert_close(
-        factor(prior, 3.0, said), (weight * ratio).exp().expand(1, 64, 96), rtol=1e-3, atol=0
-    )
+    """error^2 / mean square difference, at most a half; how large all is does not count."""
+    difference = torch.tensor(ratio).log() * HALVES  # its median is 0
+    weight = (ERROR**2 / difference.square().mean()).clamp(max=0.5)
+    assert (weight == 0.5) == (ratio in (1.1, 1.4))
+    found = factor(prior, 3.0, 3.0 * scale * difference.exp())
+    torch.testing.assert_close(found, (weight * difference).exp(), rtol=1e-3, atol=0)
 
 
-def test_one_weight_for_an_image(prior: DepthPrior) -> None:
-    said = torch.where(torch.arange(96) < 48, 3.0, 6.0).expand(1, 64, 96)
-    found = factor(prior, 3.0, said)
-    assert (found[..., :48] == 1).all()
-    spread = torch.tensor(2.0).log().square() / 2  # over the whole image
-    expected = 2 ** (0.25**2 / spread)
-    torch.testing.assert_close(found[..., 48:], expected.expand(1, 64, 48))
+def test_each_image_of_a_batch_is_its_own(prior: DepthPrior) -> None:
+    own = torch.stack([3.0 + HALVES[0], 5.0 - HALVES[0], torch.full((64, 96), 50.0)])
+    said = torch.stack([2.0 + HALVES[0], 5.0 + HALVES[0], 2.0 + HALVES[0]])
+    found = prior(own, said, torch.ones_like(own, dtype=torch.bool))
+    for n in range(3):
+        torch.testing.assert_close(found[n : n + 1], factor(prior, own[n], said[n]))
+    assert (found[2] == 1).all()
 
 
 def test_only_rooms_are_known(prior: DepthPrior) -> None:
     """As much of the image as is nearer than 10 m: 0.9 for nothing, all for everything."""
     columns = torch.arange(96)
-    full = factor(prior, 3.0, 3.3)[0, 0, 0]
+    bump = 1 + 0.1 * HALVES
+    full = factor(prior, 3.0, 3 * bump)[0, 0, 0]
+    assert full > 1
     for share, believed in ((1.0, 1.0), (0.95, 0.5), (0.89, 0.0), (0.5, 0.0)):
         own = torch.where(columns < round(share * 96), 3.0, 40.0).expand(1, 64, 96)
-        found = factor(prior, own, 3.3)
-        assert (found[..., -1] == (full if share == 1 else 1)).all()  # what is far stays
+        found = factor(prior, own, 3 * bump)
+        assert (found[..., -1] == 1).all()  # what is far stays
         assert float(found[0, 0, 0].log()) == pytest.approx(believed * float(full.log()), rel=0.1)
-    assert factor(prior, 9.0, 9.9)[0, 0, 0] < full  # fades towards 10 m
-    assert (factor(prior, 0.2, 0.22) == 1).all()
+    assert 1 < factor(prior, 9.0, 9 * bump)[0, 0, 0] < full  # fades towards 10 m
+    assert (factor(prior, 0.2, 0.2 * bump) == 1).all()
 
 
 def test_what_is_not_valid_does_not_count(prior: DepthPrior) -> None:
-    valid = torch.arange(96).expand(1, 64, 96) < 48
+    valid = torch.arange(96).expand(1, 64, 96) < 82
     own = torch.where(valid, 3.0, torch.nan)
-    found = factor(prior, own, torch.where(valid, 3.3, 0.0), valid=valid)
-    assert torch.equal(found[valid], factor(prior, 3.0, 3.3)[valid])
+    said = torch.where(valid, 3 + HALVES, 0.0)
+    found = factor(prior, own, said, valid=valid)
+    difference = torch.tensor(4 / 3).log() * HALVES
+    weight = (ERROR**2 / difference[valid].square().mean()).clamp(max=0.5)
+    torch.testing.assert_close(found[valid], (weight * difference)[valid].exp())
     assert (found[~valid] == 1).all()
-    assert (factor(prior, 3.0, 3.3, valid=torch.zeros_like(valid)) == 1).all()
+    assert (factor(prior, 3.0, said, valid=torch.zeros_like(valid)) == 1).all()
