@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -31,9 +32,11 @@ def displays(repository: Path, name: str) -> list[dict[str, Any]]:
     return [d for d in view['Visualization Manager']['Displays'] if 'Topic' in d]
 
 
-@pytest.fixture
+@pytest.fixture(scope='module')
 def published() -> Iterator[dict[str, str]]:
     """Message type by topic, of all that the nodes publish about frames and the map."""
+    # of its own, as the graph is asked by name and forgets nodes of other tests but slowly
+    name = f'publishes_everything_{os.getpid()}'
     rclpy = pytest.importorskip('rclpy')
     from rclpy.lifecycle import LifecycleNode
     from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -43,14 +46,14 @@ def published() -> Iterator[dict[str, str]]:
 
     reliable = ReliabilityPolicy.RELIABLE
     rclpy.init()
-    node = LifecycleNode('depth_node', enable_communication_interface=False)
+    node = LifecycleNode(name, enable_communication_interface=False)
     outputs = (Outputs(node, QoSProfile(depth=1), 'model'), MappingOutputs(node, reliable))
     topics: list[tuple[str, list[str]]] = []
     deadline = time.monotonic() + PATIENCE_S
     expected = {publisher.topic_name for publisher in node.publishers}
     # the graph learns of publishers by and by
     while not expected <= dict(topics).keys() and time.monotonic() < deadline:
-        topics = node.get_publisher_names_and_types_by_node('depth_node', '/')
+        topics = node.get_publisher_names_and_types_by_node(name, '/')
         time.sleep(0.02)
     yield {topic: types[0] for topic, types in topics}
     del outputs
