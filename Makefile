@@ -1,12 +1,16 @@
 # `make help` lists what there is. Settings, on the command line or in the environment:
-#   PYTHON    the Python that .venv is made of, 3.10 or newer             (python3)
-#   TORCH     what pip installs as PyTorch       (torch of resource/constraints.txt, CPU or CUDA)
-#   PIP_ARGS  added to each pip install, e.g. an index of your own
-#   BAG       what `make demo` plays instead of a rendered sequence
+#   PYTHON       the Python that .venv is made of, 3.10 or newer             (python3)
+#   TORCH        what pip installs as PyTorch       (torch of resource/constraints.txt, CPU or CUDA)
+#   PIP_ARGS     added to each pip install, e.g. an index of your own
+#   PYTEST_ARGS  added to pytest's, e.g. '-n 0 -x test/nn'
+#   BAG          what `make demo` plays instead of a rendered sequence
 PYTHON ?= python3
 TORCH ?=
 PIP_ARGS ?=
 BAG ?=
+
+# A process a core, which a file's tests stay in; more than four are of no use to the longest files.
+SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 VENV := .venv
 STAMP := $(VENV)/.complete
@@ -25,7 +29,7 @@ $(STAMP): pyproject.toml setup.py package.xml CMakeLists.txt $(wildcard msg/*.ms
 	@touch $@
 
 test: $(STAMP) ## run the tests
-	$(VENV)/bin/python -m pytest -q --durations=10 $(PYTEST_ARGS)
+	$(VENV)/bin/python -m pytest -q --durations=10 $(SIDE_BY_SIDE) $(PYTEST_ARGS)
 
 lint: $(STAMP) ## check style and types
 	$(VENV)/bin/ruff check .

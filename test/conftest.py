@@ -17,6 +17,13 @@ from metric_depth_ros import geometry
 from metric_depth_ros.mapping import View
 from metric_depth_ros.types import Camera, DepthPrediction, Frame
 
+# Processes that run tests side by side share the cores, and so do the processes they start.
+if 'PYTEST_XDIST_WORKER_COUNT' in os.environ:
+    side_by_side = int(os.environ['PYTEST_XDIST_WORKER_COUNT'])
+    threads = max(1, torch.get_num_threads() // side_by_side)
+    torch.set_num_threads(threads)
+    os.environ['OMP_NUM_THREADS'] = str(threads)
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
@@ -46,6 +53,9 @@ if 'HOME' not in os.environ:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # Files with slow tests first, so that no process is left with one of them in the end.
+    slow = {item.path for item in items if 'slow' in item.keywords}
+    items.sort(key=lambda item: item.path not in slow)
     if torch.cuda.is_available():
         return
     for item in items:

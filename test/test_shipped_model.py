@@ -23,6 +23,8 @@ from metric_depth_ros.synthetic import make_scenes, random_pose, render, render_
 
 FRAMES = 32
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope='module')
 def predictor() -> Predictor:
