@@ -133,6 +133,8 @@ class Grin(nn.Module):
         valid: Tensor,
         hidden: Tensor | None = None,
         generator: torch.Generator | None = None,
+        *,
+        regress: bool = True,
     ) -> Scene:
         """Everything that depends on image and camera alone.
 
@@ -143,12 +145,13 @@ class Grin(nn.Module):
             hidden: (B,) bool, images that the encoder does not see, but the pretrained network;
                 or (N,) of one image, which is then encoded in N ways.
             generator: of the config's style_noise, in training; None for none of it.
+            regress: ask the regression head and the depth prior, which features do without.
         """
         seen = valid[:, None]
         image, rays = image.where(seen, 0), rays.where(seen, 0)
         beside = () if self.pretrained is None else self.pretrained(image, generator)
         said = None
-        if self.prior is not None and not self.training:
+        if regress and self.prior is not None and not self.training:
             said = self.prior.look(image)
         shown = image
         if hidden is not None:
@@ -158,7 +161,7 @@ class Grin(nn.Module):
         # Channels last is the faster layout for convolutions, on a CPU by a third.
         stacked = stacked.contiguous(memory_format=torch.channels_last)
         merged = self.pyramid(self.encoder(stacked, beside))
-        regression = self._regress(merged, image)
+        regression = self._regress(merged, image) if regress else None
         if regression is not None and said is not None:
             regression = self._with_prior(regression, said, rays[:, 2], seen[:, 0])
 
@@ -390,7 +393,7 @@ class Grin(nn.Module):
     def features(self, conditioning: Conditioning) -> Tensor:
         """(global_width,) mean of the encoder's merged features over the valid pixels."""
         image, rays, valid = conditioning.image, conditioning.rays, conditioning.valid
-        scene = self.encode(image[None], rays[None], valid[None])
+        scene = self.encode(image[None], rays[None], valid[None], regress=False)
         return scene.merged[0].flatten(1)[:, scene.global_valid[0]].mean(1)
 
     def _cells(

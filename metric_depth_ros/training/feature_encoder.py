@@ -51,7 +51,8 @@ def load_encoder(name: str, device: torch.device) -> Encoder:
     @torch.no_grad()
     def encode(batch: Batch) -> Tensor:
         image, rays, inside = _resized(batch, grin.multiple_of)
-        return grin.encode(image, F.normalize(rays, dim=1), inside[:, 0] > 0.5).merged
+        rays = F.normalize(rays, dim=1)
+        return grin.encode(image, rays, inside[:, 0] > 0.5, regress=False).merged
 
     return encode
 

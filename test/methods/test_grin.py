@@ -48,6 +48,15 @@ def look(
     return Conditioning(image, rays, torch.ones(height, width, dtype=torch.bool))
 
 
+def batch(distance: float = 3.0) -> Batch:
+    """One image, all of it at so many metres of ray distance."""
+    scene = look()
+    everywhere = torch.full((1, HEIGHT, WIDTH), distance)
+    return Batch(
+        scene.image[None], scene.rays[None], everywhere, scene.valid[None], scene.valid[None]
+    )
+
+
 def draw(method: Grin, conditioning: Conditioning, samples: int = 2, **options) -> Tensor:
     return method.draw(conditioning, samples, torch.Generator().manual_seed(3), **options)
 

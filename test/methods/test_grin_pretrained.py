@@ -10,12 +10,11 @@ from torch import Tensor, nn
 
 from metric_depth_ros.errors import MetricDepthError
 from metric_depth_ros.methods.grin import Grin, GrinConfig
-from metric_depth_ros.training.batch import Batch
 from metric_depth_ros.training.objectives.grin import loss
 from metric_depth_ros.types import Conditioning
 
 from . import test_grin
-from .test_grin import HEIGHT, WIDTH, draw, look
+from .test_grin import batch, draw, look
 
 
 def config_with(**changes) -> GrinConfig:
@@ -96,14 +95,6 @@ def test_the_pretrained_network_looks_once_at_each_side() -> None:
     draw(method, look(), 4)
     assert [len(images) for images in looks] == [1, 1]
     torch.testing.assert_close(looks[1], looks[0].flip(-1))
-
-
-def batch() -> Batch:
-    scene = look()
-    distance = torch.full((1, HEIGHT, WIDTH), 3.0)
-    return Batch(
-        scene.image[None], scene.rays[None], distance, scene.valid[None], scene.valid[None]
-    )
 
 
 @pytest.mark.parametrize(('share', 'seen'), [(1.0, False), (0.0, True)])

@@ -8,11 +8,10 @@ from torch import Tensor, nn
 
 from metric_depth_ros.errors import MetricDepthError
 from metric_depth_ros.methods.grin import Grin, GrinConfig
-from metric_depth_ros.training.batch import Batch
 from metric_depth_ros.training.objectives.grin import loss
 
 from . import test_grin
-from .test_grin import HEIGHT, WIDTH, draw, look
+from .test_grin import HEIGHT, WIDTH, batch, draw, look
 
 OWN = 3.0  # metres of ray distance, everywhere
 
@@ -86,15 +85,13 @@ def test_the_network_is_asked_once_for_each_side() -> None:
     draw(method, look(), 4)
     assert [len(images) for images in asked] == [1, 1]
     torch.testing.assert_close(asked[1], asked[0].flip(-1))
+    method.features(look())  # which are of the encoder alone
+    assert len(asked) == 2
 
 
 def test_training_is_of_the_head_alone() -> None:
-    scene, method = look(), network(config_with(diffusion_share=0.0)).train()
-    distance = torch.full((1, HEIGHT, WIDTH), OWN)
-    batch = Batch(
-        scene.image[None], scene.rays[None], distance, scene.valid[None], scene.valid[None]
-    )
-    parts = loss(method, batch, torch.Generator().manual_seed(0))
+    method = network(config_with(diffusion_share=0.0)).train()
+    parts = loss(method, batch(OWN), torch.Generator().manual_seed(0))
     assert parts['regression'] < 1e-5
 
 

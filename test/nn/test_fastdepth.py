@@ -1,4 +1,4 @@
-"""FastDepth against its layers written out; what it says, beside an encoder's first map."""
+"""FastDepth against its layers written out; how much of what it says is believed."""
 
 from pathlib import Path
 
