@@ -12,14 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import numpy_helper
-from safetensors.numpy import save_file
+from pretrained_file import Convolution, write
 
 from metric_depth_ros.nn.fastdepth import FastDepth
 
 
-def convolutions(model: onnx.ModelProto) -> list[tuple[NDArray[np.float16], NDArray[np.float16]]]:
+def convolutions(model: onnx.ModelProto) -> list[Convolution]:
     """(weight, bias) of each convolution, in order, the batch norm behind it folded into it."""
     values = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     makers = {node.output[0]: node for node in model.graph.node}
@@ -46,11 +45,7 @@ def main() -> None:
     arguments = parser.parse_args()
     found = convolutions(onnx.load(str(arguments.source)))
     names = [key.removesuffix('.weight') for key in FastDepth().state_dict() if 'weight' in key]
-    tensors = {}
-    for name, (weight, bias) in zip(names, found, strict=True):
-        tensors |= {f'{name}.weight': weight, f'{name}.bias': bias}
-    save_file(tensors, arguments.out)
-    print(f'{arguments.out}: {sum(v.size for v in tensors.values()):,} values')
+    write(arguments.out, names, found)
 
 
 if __name__ == '__main__':

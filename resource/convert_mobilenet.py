@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import tflite
 from numpy.typing import NDArray
-from safetensors.numpy import save_file
+from pretrained_file import Convolution, write
 
 _MAGIC = b'TFL3'  # at byte 4 of every TensorFlow Lite model
 _BLOCKS = 17
@@ -30,7 +30,7 @@ def layer_names() -> list[str]:
     return ['stem', *blocks]
 
 
-def convolutions(model: bytes) -> list[tuple[NDArray[np.float16], NDArray[np.float16]]]:
+def convolutions(model: bytes) -> list[Convolution]:
     """(weight, bias) of each convolution that is not a detector's, weights as PyTorch has them."""
     root = tflite.Model.GetRootAsModel(model, 0)
     graph = root.Subgraphs(0)
@@ -69,12 +69,9 @@ def main() -> None:
     start = data.find(_MAGIC) - 4
     if start < 0:
         parser.error(f'{arguments.source} holds no TensorFlow Lite model')
-    names, tensors = layer_names(), {}
+    names = layer_names()
     first = convolutions(data[start:])[: len(names)]  # the detector's own layers come last
-    for name, (weight, bias) in zip(names, first, strict=True):
-        tensors |= {f'{name}.weight': weight, f'{name}.bias': bias}
-    save_file(tensors, arguments.out)
-    print(f'{arguments.out}: {sum(v.size for v in tensors.values()):,} values')
+    write(arguments.out, names, first)
 
 
 if __name__ == '__main__':
